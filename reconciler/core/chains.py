@@ -1,0 +1,191 @@
+"""Certificates as servers send them, and the way from a leaf to a trust anchor, walked offline.
+
+OpenSSL gives the verdict; this module tells the story behind it: which issuer is missing, which one was found under the
+right name with the wrong key. Certificates of a peer are hostile: any of their fields may fail to decode, and then the
+certificate is shown as unreadable, by its fingerprint.
+
+Source: RFC 5280 sections 4.1.2.4 (names) and 6.1 (paths); names compare as in OpenSSL's canonical form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from reconciler.core.hostile import printable
+from reconciler.core.observation import PresentedCertificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from cryptography.hazmat.primitives import hashes
+
+UNREADABLE = "(unreadable certificate)"
+
+_MAX_NAMES = 50
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The way up from a leaf, as far as it goes.
+
+    `certificates` starts with the leaf. It ends at an `anchor` (self-signed, in the bundle), or where nothing that was
+    sent or bundled has issued the last one. `namesakes` are bundled certificates that carry the missing issuer's name
+    but another key.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    anchored: bool
+    namesakes: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def last(self) -> x509.Certificate:
+        """The certificate the way ends at."""
+        return self.certificates[-1]
+
+
+def present(der: bytes) -> PresentedCertificate:
+    """Return what is known of a certificate; an unreadable one has only its fingerprint."""
+    fingerprint = sha256(der).hexdigest()
+    certificate = readable(der)
+    if certificate is None:
+        return PresentedCertificate(UNREADABLE, UNREADABLE, fingerprint, _NEVER, _NEVER, (), self_signed=False)
+    return PresentedCertificate(
+        subject=subject(certificate),
+        issuer=issuer(certificate),
+        sha256=fingerprint,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        names=alternative_names(certificate),
+        self_signed=self_signed(certificate),
+    )
+
+
+def readable(der: bytes) -> x509.Certificate | None:
+    """Return the certificate if every field that is used here decodes."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key())
+        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return None
+    return certificate
+
+
+def bundled(pem: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a bundle's text; none if there is no text or it cannot be read."""
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode()) if pem else []
+    except ValueError:
+        return ()
+    return tuple(certificate for each in found if (certificate := readable(each.public_bytes(Encoding.DER))))
+
+
+def subject(certificate: x509.Certificate) -> str:
+    """Return the subject in RFC 4514 form, printable."""
+    return printable(certificate.subject.rfc4514_string()) or "(empty subject)"
+
+
+def issuer(certificate: x509.Certificate) -> str:
+    """Return the issuer in RFC 4514 form, printable."""
+    return printable(certificate.issuer.rfc4514_string()) or "(empty issuer)"
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the hex SHA-256 of the DER."""
+    return sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the DNS names and IP addresses of subjectAltName, printable, fifty at the most."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    dns = names.get_values_for_type(x509.DNSName)
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return tuple(printable(name) for name in [*dns, *addresses][:_MAX_NAMES])
+
+
+def self_signed(certificate: x509.Certificate) -> bool:
+    """Return whether the certificate is its own issuer, by name and by signature."""
+    return _named(certificate.subject) == _named(certificate.issuer) and _issued(certificate, certificate)
+
+
+def walk(sent: Sequence[x509.Certificate], bundle: Sequence[x509.Certificate]) -> Path:
+    """Walk from the first certificate sent to a trust anchor, over all that was sent and bundled."""
+    path = [sent[0]]
+    while not self_signed(path[-1]):
+        above = next(_issuers(path[-1], [*bundle, *sent]), None)
+        if above is None or above in path:
+            break
+        path.append(above)
+    last = path[-1]
+    anchored = last in bundle and self_signed(last)
+    return Path(tuple(path), anchored, () if anchored else _namesakes(last, bundle))
+
+
+def _issuers(certificate: x509.Certificate, among: Iterable[x509.Certificate]) -> Iterator[x509.Certificate]:
+    name = _named(certificate.issuer)
+    return (one for one in among if _named(one.subject) == name and _issued(certificate, one))
+
+
+def _namesakes(certificate: x509.Certificate, bundle: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    name = _named(certificate.issuer)
+    return tuple(one for one in bundle if _named(one.subject) == name and not _issued(certificate, one))
+
+
+def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    """Return whether the key of `by` made the signature. What cannot be checked here does not count.
+
+    Not `verify_directly_issued_by`: that one compares names byte for byte.
+    """
+    key = by.public_key()
+    signed = (certificate.signature, certificate.tbs_certificate_bytes)
+    try:
+        match key:
+            case rsa.RSAPublicKey():
+                key.verify(*signed, *_rsa_parameters(certificate))
+            case ec.EllipticCurvePublicKey():
+                key.verify(*signed, _ecdsa_parameters(certificate))
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+                key.verify(*signed)
+            case _:
+                return False
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _rsa_parameters(certificate: x509.Certificate) -> tuple[padding.AsymmetricPadding, hashes.HashAlgorithm]:
+    scheme, algorithm = certificate.signature_algorithm_parameters, certificate.signature_hash_algorithm
+    if not isinstance(scheme, padding.AsymmetricPadding) or algorithm is None:
+        raise ValueError("not an RSA signature")
+    return scheme, algorithm
+
+
+def _ecdsa_parameters(certificate: x509.Certificate) -> ec.EllipticCurveSignatureAlgorithm:
+    scheme = certificate.signature_algorithm_parameters
+    if not isinstance(scheme, ec.EllipticCurveSignatureAlgorithm):
+        raise TypeError("not an ECDSA signature")
+    return scheme
+
+
+def _named(name: x509.Name) -> tuple[frozenset[tuple[str, str]], ...]:
+    """Return a name as OpenSSL compares it: letter case and runs of white space do not matter."""
+    return tuple(
+        frozenset((part.oid.dotted_string, " ".join(_text(part.value).split()).casefold()) for part in rdn)
+        for rdn in name.rdns
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.hex()

@@ -1,0 +1,374 @@
+"""Manifests + Defaults + bundles -> DesiredState.
+
+`Defaults` of a directory apply to it and to all below; nearer wins. Mappings merge key by key, everything else
+replaces; `auth` is one thing and replaces as a whole, so that no half of a credential is ever inherited.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from reconciler.core.manifest import Manifest, parse_duration
+from reconciler.core.model import (
+    Auth,
+    ContextForgeOptions,
+    DesiredGateway,
+    DesiredState,
+    Gateway,
+    KuadrantOptions,
+    SecretReference,
+    Transport,
+    VerifyPolicy,
+    Visibility,
+)
+from reconciler.core.pem import PemFile, read_pem
+from reconciler.core.problems import Location, Problem, Rule, Severity, has_errors, in_order
+from reconciler.core.schema import MISSING
+from reconciler.core.snapshot import LEAVES_ROOT, Failure, Files
+from reconciler.core.strict_yaml import locate
+from reconciler.core.trust import build_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.core.model import TrustBundle
+
+DUPLICATE_NAME = Rule(
+    "duplicate-name", Severity.ERROR, "Two manifests claim one gateway; which of them wins must not depend on luck."
+)
+DUPLICATE_DEFAULTS = Rule(
+    "duplicate-defaults", Severity.ERROR, "A directory has one set of defaults, or nobody can tell which one applies."
+)
+MISSING_FILE = Rule("missing-file", Severity.ERROR, "A manifest refers to a file that is not there.")
+UNUSABLE_FILE = Rule("unusable-file", Severity.ERROR, "A manifest refers to a file that cannot be read as one.")
+
+_PRUNE: Final = "reconciler/prune"
+_USERS_SHOWN: Final = 3
+_NO_AUTH: Final = Auth()
+_NO_CONTEXTFORGE: Final = ContextForgeOptions()
+_NO_KUADRANT: Final = KuadrantOptions()
+_DEFAULT_VERIFY: Final = VerifyPolicy()
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a desired state is made of: manifests, the text they came from (for positions), and the files they name."""
+
+    manifests: Sequence[Manifest]
+    texts: Mapping[str, bytes]
+    files: Files
+    pem_files: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+    whole: bool = True
+
+
+def referenced_files(manifests: Iterable[Manifest]) -> list[str]:
+    """Return the root-relative paths of every PEM file that the manifests name, sorted and once each."""
+    names: set[str] = set()
+    for manifest in manifests:
+        tls = manifest.spec.get("tls", {})
+        names.update(tls.get("caCertificates", ()))
+        if "clientCertificate" in tls:
+            names.add(tls["clientCertificate"])
+    return sorted(names)
+
+
+def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30) -> DesiredState:
+    """Return everything the manifests want, with every problem found on the way.
+
+    A gateway with an error is left out, and `complete` is false then.
+    """
+    defaults = _Defaults(material)
+    bundles = _Bundles(material.files, now, expiry_warning_days)
+    gateways: dict[str, DesiredGateway] = {}
+    problems = [*material.problems, *defaults.problems]
+    for manifest in material.manifests:
+        if manifest.kind != "Gateway":
+            continue
+        if (first := gateways.get(manifest.name)) is not None:
+            problems.append(_duplicate(manifest, first, material))
+            continue
+        assembly = _Assembly(manifest, defaults, bundles, material)
+        gateway = assembly.gateway()
+        problems.extend(assembly.problems)
+        if gateway is not None:
+            gateways[manifest.name] = gateway
+    problems.extend(bundles.problems())
+    return DesiredState(
+        gateways=dict(sorted(gateways.items())),
+        bundles={bundle.pem: bundle for bundle in bundles.all()},
+        problems=in_order(problems),
+        complete=material.whole and not has_errors(problems),
+    )
+
+
+class _Defaults:
+    """The `Defaults` of every directory, merged along the way down."""
+
+    def __init__(self, material: Material) -> None:
+        self.problems: list[Problem] = []
+        self._own: dict[str, Manifest] = {}
+        self._merged: dict[str, Spec] = {}
+        for manifest in material.manifests:
+            if manifest.kind != "Defaults":
+                continue
+            first = self._own.setdefault(posixpath.dirname(manifest.file), manifest)
+            if first is not manifest:
+                message = f"{first.file}:{first.line} already sets the defaults of this directory"
+                where = _locate(material, manifest, "")
+                self.problems.append(DUPLICATE_DEFAULTS.at(where, message, fix="merge the two documents"))
+
+    def spec(self, directory: str) -> Spec:
+        """Return the merged defaults that apply in `directory`."""
+        if not self._own:
+            return {}
+        if (known := self._merged.get(directory)) is not None:
+            return known
+        inherited = self.spec(posixpath.dirname(directory)) if directory else {}
+        own = self._own.get(directory)
+        self._merged[directory] = merged = merge(inherited, own.spec) if own else inherited
+        return merged
+
+    def origin(self, directory: str, pointer: Sequence[str]) -> Manifest | None:
+        """Return the nearest Defaults at or above `directory` that set the value at `pointer` (below spec)."""
+        while True:
+            own = self._own.get(directory)
+            if own is not None and _has(own.spec, pointer):
+                return own
+            if not directory:
+                return None
+            directory = posixpath.dirname(directory)
+
+
+class _Bundles:
+    """Trust bundles, one for each distinct set of files: X.509 work is done once for what is shared by thousands."""
+
+    def __init__(self, files: Files, now: datetime, expiry_warning_days: int) -> None:
+        self._files = files
+        self._now = now
+        self._days = expiry_warning_days
+        self._parsed: dict[str, PemFile] = {}
+        self._built: dict[tuple[str, ...], tuple[TrustBundle | None, tuple[Problem, ...]]] = {}
+        self._users: defaultdict[str, list[str]] = defaultdict(list)
+
+    def of(self, names: Sequence[str], user: str) -> TrustBundle | None:
+        """Return the bundle of these files, or None if they do not make one."""
+        for name in names:
+            self._users[name].append(user)
+        key = tuple(sorted(set(names)))
+        if key not in self._built:
+            self._built[key] = build_bundle(
+                [self.parsed(name) for name in key], self._now, expiry_warning_days=self._days
+            )
+        return self._built[key][0]
+
+    def parsed(self, name: str) -> PemFile:
+        if name not in self._parsed:
+            self._parsed[name] = read_pem(name, self._files.data[name])
+        return self._parsed[name]
+
+    def all(self) -> Iterable[TrustBundle]:
+        return [bundle for bundle, _ in self._built.values() if bundle is not None]
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the PEM files, each problem naming the manifests it hurts."""
+        found = {problem for _, problems in self._built.values() for problem in problems}
+        found.update(problem for parsed in self._parsed.values() for problem in parsed.problems)
+        return [self._named(problem) for problem in found]
+
+    def _named(self, problem: Problem) -> Problem:
+        users = sorted(set(self._users[problem.location.file]))
+        shown = ", ".join(users[:_USERS_SHOWN])
+        more = len(users) - _USERS_SHOWN
+        suffix = f" and {more} more" if more > 0 else ""
+        return replace(problem, message=f"{problem.message} (used by {shown}{suffix})") if users else problem
+
+
+class _Assembly:
+    """One manifest becoming a gateway."""
+
+    def __init__(self, manifest: Manifest, defaults: _Defaults, bundles: _Bundles, material: Material) -> None:
+        self._manifest = manifest
+        self._defaults = defaults
+        self._bundles = bundles
+        self._material = material
+        self._directory = posixpath.dirname(manifest.file)
+        self.problems: list[Problem] = []
+
+    def gateway(self) -> DesiredGateway | None:
+        """Return the desired gateway, or None after noting why there is none."""
+        manifest = self._manifest
+        inherited = self._defaults.spec(self._directory)
+        spec = merge(inherited, manifest.spec) if inherited else manifest.spec
+        self._require(spec, "url")
+        self._require(spec, "transport")
+        tls = spec.get("tls", {})
+        ca_certificate = self._ca_certificate(tls.get("caCertificates", ()))
+        client_certificate = self._client_certificate(tls.get("clientCertificate"))
+        if self.problems or ca_certificate is None or client_certificate is None:
+            return None
+        return DesiredGateway(
+            gateway=_gateway(manifest.name, spec, ca_certificate, client_certificate),
+            location=Location(manifest.file, manifest.line),
+            labels=tuple(sorted(manifest.labels.items())),
+            verify=_verify(spec.get("verify", {})),
+            protected=manifest.annotations.get(_PRUNE) == "disabled",
+        )
+
+    def _require(self, spec: Spec, name: str) -> None:
+        if name not in spec:
+            message = f"`{name}` is set neither here nor by any Defaults above"
+            fix = f"add `{name}:` under `spec`"
+            self.problems.append(MISSING.at(_locate(self._material, self._manifest, "/spec"), message, fix=fix))
+
+    def _ca_certificate(self, names: Sequence[str]) -> str | None:
+        if not names:
+            return ""
+        if not self._all_there(names, ("tls", "caCertificates")):
+            return None
+        bundle = self._bundles.of(names, self._manifest.file)
+        return bundle.pem if bundle is not None else None
+
+    def _client_certificate(self, name: str | None) -> str | None:
+        if name is None:
+            return ""
+        if not self._all_there((name,), ("tls", "clientCertificate")):
+            return None
+        parsed = self._bundles.parsed(name)
+        if has_errors(parsed.problems):
+            return None
+        return "\n".join(certificate.pem for certificate in parsed.certificates)
+
+    def _all_there(self, names: Sequence[str], pointer: tuple[str, ...]) -> bool:
+        failures = self._material.files.failures
+        missing = [(index, name) for index, name in enumerate(names) if name in failures]
+        for index, name in missing:
+            self.problems.append(self._unavailable(name, index, pointer))
+        return not missing
+
+    def _unavailable(self, name: str, index: int, pointer: tuple[str, ...]) -> Problem:
+        failure = self._material.files.failures[name]
+        origin = self._manifest
+        if not _has(origin.spec, pointer):
+            origin = self._defaults.origin(self._directory, pointer) or origin
+        place = "/".join(("", "spec", *pointer)) + (f"/{index}" if pointer[-1] == "caCertificates" else "")
+        where = _locate(self._material, origin, place)
+        if failure is Failure.MISSING:
+            return MISSING_FILE.at(where, f"there is no file {name}", fix=self._near(name))
+        if failure is Failure.LEAVES_ROOT:
+            message = f"{name} leads out of the repository through a link, so it was not read"
+            return LEAVES_ROOT.at(where, message, fix="replace the link by the file")
+        return UNUSABLE_FILE.at(where, f"{name} is {failure}", fix="give a readable PEM file")
+
+    def _near(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._material.pem_files, n=1)
+        return f"did you mean {near[0]}?" if near else "add the file, or correct the path (it is relative to this file)"
+
+
+def merge(inherited: Spec, own: Spec) -> Spec:
+    """Return `own` over `inherited`: mappings key by key, lists, scalars and `auth` as wholes."""
+    merged = dict(inherited)
+    for key, value in own.items():
+        below = merged.get(key)
+        if key != "auth" and isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _gateway(name: str, spec: Spec, ca_certificate: str, client_certificate: str) -> Gateway:
+    tls = spec.get("tls", {})
+    contextforge = spec.get("contextforge", {})
+    kuadrant = spec.get("kuadrant", {})
+    return Gateway(
+        name=name,
+        url=spec["url"],
+        transport=Transport(spec["transport"]),
+        description=spec.get("description", "").strip(),
+        enabled=spec.get("enabled", True),
+        visibility=Visibility(spec.get("visibility", Visibility.PRIVATE)),
+        tags=tuple(sorted(set(spec.get("tags", ())))),
+        passthrough_headers=tuple(dict.fromkeys(spec.get("passthroughHeaders", ()))),
+        ca_certificate=ca_certificate,
+        system_trust=tls.get("systemTrust", True),
+        client_certificate=client_certificate,
+        client_key=_reference(tls.get("clientKeyFrom")),
+        auth=_auth(spec["auth"]) if "auth" in spec else _NO_AUTH,
+        contextforge=ContextForgeOptions(contextforge.get("mode", "cache"), contextforge.get("team") or "")
+        if contextforge
+        else _NO_CONTEXTFORGE,
+        kuadrant=KuadrantOptions(
+            prefix=kuadrant.get("prefix", ""),
+            route=kuadrant.get("route", ""),
+            category=tuple(kuadrant.get("category", ())),
+            hint=kuadrant.get("hint", ""),
+        )
+        if kuadrant
+        else _NO_KUADRANT,
+    )
+
+
+def _reference(value: Spec | None) -> SecretReference | None:
+    if value is None:
+        return None
+    if "env" in value:
+        return SecretReference("env", value["env"])
+    if "file" in value:
+        return SecretReference("file", value["file"])
+    return SecretReference("secretKeyRef", value["secretKeyRef"]["name"], value["secretKeyRef"]["key"])
+
+
+def _auth(spec: Spec) -> Auth:
+    kind = spec["type"]
+    settings: dict[str, str] = {}
+    secrets: dict[str, SecretReference] = {}
+    for key, value in spec.items():
+        if key.endswith("From"):
+            secrets[key.removesuffix("From")] = cast("SecretReference", _reference(value))
+        elif key == "headers":
+            secrets.update(
+                (header["name"], cast("SecretReference", _reference(header["valueFrom"]))) for header in value
+            )
+        elif key == "scopes":
+            settings[key] = " ".join(value)
+        elif key != "type":
+            settings[key] = value
+    return Auth(kind, tuple(sorted(settings.items())), tuple(sorted(secrets.items())))
+
+
+def _verify(spec: Spec) -> VerifyPolicy:
+    if not spec:
+        return _DEFAULT_VERIFY
+    timeout = spec.get("timeout")
+    return VerifyPolicy(
+        mode=spec.get("mode", "report"),
+        timeout_seconds=parse_duration(timeout) if timeout else _DEFAULT_VERIFY.timeout_seconds,
+        require_tools=tuple(sorted(set(spec.get("requireTools", ())))),
+    )
+
+
+def _has(spec: Spec, pointer: Sequence[str]) -> bool:
+    value: object = spec
+    for key in pointer:
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def _locate(material: Material, manifest: Manifest, pointer: str) -> Location:
+    return locate(manifest.file, material.texts[manifest.file], manifest.document, pointer)
+
+
+def _duplicate(manifest: Manifest, first: DesiredGateway, material: Material) -> Problem:
+    message = f"`{manifest.name}` is also the name of {first.location.file}:{first.location.line}"
+    where = _locate(material, manifest, "/metadata/name")
+    return DUPLICATE_NAME.at(where, message, fix="give one of the two another name, or remove it")

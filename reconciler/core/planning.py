@@ -1,0 +1,287 @@
+"""Desired x live -> Plan. Pure: the same input gives the same bytes, and a plan of equal states is empty.
+
+desired  live    stamp    then
+-------  ------  -------  ---------------------------------------------------------------
+yes      no      -        create
+yes      equal   ours     nothing; an update if the signature or the protection is not right
+yes      other   ours     update: the manifest changed, or the store drifted, or was tampered with
+yes      yes     none     conflict, until it is adopted
+yes      yes     other's  conflict, always
+no       yes     ours     orphan: deleted by prune, kept while protected
+no       yes     other    not ours: not even mentioned
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+from reconciler.core.canonical import digest, document
+from reconciler.core.model import Action, Change, Gateway, Reason, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from reconciler.core.model import DesiredGateway, DesiredState, LiveGateway, LiveState
+    from reconciler.core.problems import Location
+
+Policy = Literal["sync", "upsert-only", "create-only"]
+"""What a target permits: everything; no deletions; no updates either. As external-dns has it."""
+
+PERMITTED: Mapping[Policy, frozenset[Action]] = {
+    "sync": frozenset(Action),
+    "upsert-only": frozenset({Action.CREATE, Action.UPDATE}),
+    "create-only": frozenset({Action.CREATE}),
+}
+
+_FIELDS = tuple(field.name for field in fields(Gateway))
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A gateway git wants and somebody else holds. `owner` is empty when nobody has claimed it."""
+
+    name: str
+    owner: str
+    fields: tuple[str, ...]
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The live row is not what we last wrote, whatever git wants now."""
+
+    name: str
+    reason: Reason
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A gateway of ours that git no longer wants and that this plan leaves alone, and why."""
+
+    name: str
+    why: Literal["not pruned", "protected", "tree incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything an apply would do, as a value.
+
+    `held_back` are changes the target's policy does not permit. `existing` counts our gateways in the store, the base
+    of the guards' percentages. `checksum` is over the changes and what they start from.
+    """
+
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+    drift: tuple[Drift, ...]
+    orphans: tuple[Orphan, ...]
+    held_back: tuple[Change, ...]
+    unchanged: int
+    existing: int
+    desired: int
+    revision: str
+    dirty: bool
+    checksum: str
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the store holds exactly what git says."""
+        return not (self.changes or self.conflicts or self.orphans or self.held_back)
+
+    def count(self, action: Action) -> int:
+        """Return how many changes do `action`."""
+        return sum(change.action is action for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """What planning needs to know of signatures.
+
+    `expected` gives the signature to write for a canonical bundle. `genuine` says whether a stored signature was made
+    by a trusted key over exactly that text, and `current` whether it was made by the key in use.
+    """
+
+    expected: Callable[[str], str]
+    genuine: Callable[[str, str], bool]
+    current: Callable[[str, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On whose behalf, and how far, a plan may go.
+
+    `only` (names) and `labels` narrow it to some gateways. A narrowed plan deletes nothing: what it does not look at
+    is not absent.
+    """
+
+    owner: str
+    prune: bool = False
+    policy: Policy = "sync"
+    adopt: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    labels: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some gateways are left out of sight."""
+        return self.only is not None or bool(self.labels)
+
+
+def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: Terms) -> Plan:
+    """Return what has to be done so that `live` becomes `desired`. Both are in the store's canonical form."""
+    wanted = _selected(desired.gateways, terms)
+    changes: list[Change] = []
+    conflicts: list[Conflict] = []
+    drift: list[Drift] = []
+    for name, want in wanted.items():
+        found = live.gateways.get(name)
+        if found is None:
+            changes.append(_create(want, signatures, terms.owner, desired.revision))
+        elif _is_someone_elses(found, terms):
+            owner = found.stamp.owner if found.stamp else ""
+            differing = differing_fields(found.gateway, want.gateway)
+            conflicts.append(Conflict(name, owner, differing, want.location))
+        elif (change := _update(want, found, signatures, terms.owner, desired.revision)) is not None:
+            changes.append(change)
+            if (found_drift := _drift(change)) is not None:
+                drift.append(found_drift)
+    existing, deletions, orphans = _orphans(desired, live, terms)
+    unchanged = len(wanted) - len(changes) - len(conflicts)
+    permitted = PERMITTED[terms.policy]
+    every = sorted((*changes, *deletions), key=lambda change: change.name)
+    allowed = tuple(change for change in every if change.action in permitted)
+    return Plan(
+        changes=allowed,
+        conflicts=tuple(conflicts),
+        drift=tuple(drift),
+        orphans=tuple(orphans),
+        held_back=tuple(change for change in every if change.action not in permitted),
+        unchanged=unchanged,
+        existing=existing,
+        desired=len(wanted),
+        revision=desired.revision,
+        dirty=desired.dirty,
+        checksum=_checksum(allowed),
+    )
+
+
+def differing_fields(one: Gateway, other: Gateway) -> tuple[str, ...]:
+    """Return the names of the attributes in which two gateways differ, in the order of the class."""
+    if one == other:
+        return ()
+    return tuple(name for name in _FIELDS if getattr(one, name) != getattr(other, name))
+
+
+def _selected(gateways: Mapping[str, DesiredGateway], terms: Terms) -> Mapping[str, DesiredGateway]:
+    if not terms.narrowed:
+        return gateways
+    return {
+        name: wanted
+        for name, wanted in gateways.items()
+        if (terms.only is None or name in terms.only) and terms.labels <= set(wanted.labels)
+    }
+
+
+def _is_someone_elses(found: LiveGateway, terms: Terms) -> bool:
+    if found.stamp is None:
+        return found.gateway.name not in terms.adopt
+    return found.stamp.owner != terms.owner
+
+
+def _stamp(want: DesiredGateway, owner: str, revision: str) -> Stamp:
+    return Stamp(owner, want.location.file, revision, digest(document(want.gateway)), want.protected)
+
+
+def _create(want: DesiredGateway, signatures: Signatures, owner: str, revision: str) -> Change:
+    gateway = want.gateway
+    return Change(
+        action=Action.CREATE,
+        name=gateway.name,
+        reason=Reason.ADDED,
+        after=gateway,
+        signature=signatures.expected(gateway.ca_certificate),
+        stamp=_stamp(want, owner, revision),
+        location=want.location,
+    )
+
+
+def _update(
+    want: DesiredGateway, found: LiveGateway, signatures: Signatures, owner: str, revision: str
+) -> Change | None:
+    differing = differing_fields(found.gateway, want.gateway)
+    reason = _reason(want, found, differing, signatures)
+    if reason is None:
+        return None
+    return Change(
+        action=Action.UPDATE,
+        name=want.gateway.name,
+        reason=reason,
+        before=found,
+        after=want.gateway,
+        signature=signatures.expected(want.gateway.ca_certificate),
+        stamp=_stamp(want, owner, revision),
+        fields=differing,
+        location=want.location,
+    )
+
+
+def _reason(
+    want: DesiredGateway, found: LiveGateway, differing: tuple[str, ...], signatures: Signatures
+) -> Reason | None:
+    """Return the gravest true reason to write the row, or None when it is right as it is."""
+    stamp = found.stamp
+    if stamp is None:
+        return Reason.ADOPTED
+    text, signature = found.gateway.ca_certificate, found.signature
+    if not signatures.genuine(text, signature):
+        return Reason.TAMPERING
+    if differing:
+        return Reason.MANIFEST_CHANGED if stamp.digest == digest(document(found.gateway)) else Reason.DRIFT
+    if not signatures.current(text, signature):
+        return Reason.KEY_ROTATED
+    return Reason.PROTECTION_CHANGED if stamp.protected != want.protected else None
+
+
+def _drift(change: Change) -> Drift | None:
+    if change.reason not in (Reason.DRIFT, Reason.TAMPERING):
+        return None
+    return Drift(change.name, change.reason, change.fields or ("ca_certificate_sig",))
+
+
+def _orphans(desired: DesiredState, live: LiveState, terms: Terms) -> tuple[int, list[Change], list[Orphan]]:
+    """Return how many gateways of ours exist, which are to be deleted, and which are left though git lost them."""
+    existing = 0
+    deletions: list[Change] = []
+    orphans: list[Orphan] = []
+    for name, found in live.gateways.items():
+        stamp = found.stamp
+        if stamp is None or stamp.owner != terms.owner:
+            continue
+        existing += 1
+        if name in desired.gateways or terms.narrowed:
+            continue
+        if stamp.protected:
+            orphans.append(Orphan(name, "protected"))
+        elif not terms.prune:
+            orphans.append(Orphan(name, "not pruned"))
+        elif not desired.complete:
+            orphans.append(Orphan(name, "tree incomplete"))
+        else:
+            deletions.append(Change(Action.DELETE, name, Reason.REMOVED_FROM_GIT, before=found))
+    return existing, deletions, sorted(orphans, key=lambda orphan: orphan.name)
+
+
+def _checksum(changes: Iterable[Change]) -> str:
+    return digest(
+        [
+            (
+                change.name,
+                change.action,
+                change.before.token if change.before else "",
+                change.stamp.digest if change.stamp else "",
+                change.signature,
+            )
+            for change in changes
+        ]
+    )

@@ -1,0 +1,81 @@
+"""References become secrets here, at the last moment, and only in memory.
+
+The environment is an argument. A secret is never part of an error: only the name of where it should have been.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.core.model import Auth, SecretReference
+
+_SECRET_LIMIT: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request carries to authenticate: header and query pairs. Not shown in any representation."""
+
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+def resolve(reference: SecretReference, environ: Mapping[str, str]) -> str:
+    """Return the secret the reference points at, without white space around it.
+
+    Raises:
+        InputError: it is not there, or empty, or is kept where only a Kubernetes store can read it.
+    """
+    if reference.kind == "env":
+        value = environ.get(reference.name, "")
+        where = f"environment variable {reference.name}"
+    elif reference.kind == "file":
+        value = _read(reference.name)
+        where = f"file {reference.name}"
+    else:
+        raise InputError(
+            f"Secret {reference.name}, key {reference.key}, can only be read with a Kubernetes store",
+            fix="use {env: …} or {file: …} with this store",
+        )
+    if not value.strip():
+        raise InputError(f"the {where} is empty or not set", fix="set it where the reconciler runs")
+    return value.strip()
+
+
+def credentials(auth: Auth, environ: Mapping[str, str]) -> Credentials:
+    """Return what `auth` adds to a request.
+
+    Raises:
+        InputError: a secret is missing, or the type needs a conversation of its own.
+    """
+    secrets = {purpose: resolve(reference, environ) for purpose, reference in auth.secrets}
+    settings = dict(auth.settings)
+    if auth.type == "bearer":
+        return Credentials(headers=(("Authorization", f"Bearer {secrets['token']}"),))
+    if auth.type == "basic":
+        pair = b64encode(f"{settings['username']}:{secrets['password']}".encode()).decode()
+        return Credentials(headers=(("Authorization", f"Basic {pair}"),))
+    if auth.type == "headers":
+        return Credentials(headers=tuple(secrets.items()))
+    if auth.type == "queryParameter":
+        return Credentials(query=((settings["name"], secrets["value"]),))
+    if auth.type == "oauth":
+        raise InputError("upstreams behind OAuth are not probed yet", fix="set `verify: {mode: off}` for this gateway")
+    return Credentials()
+
+
+def _read(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_SECRET_LIMIT).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"the secret file {path} cannot be read: {reason}", fix="check the path and mode") from None

@@ -1,0 +1,331 @@
+"""One pass: read, plan, guard, preflight, apply, verify. The only place that orders the steps.
+
+It knows ports, never a concrete store, the environment or the terminal. It decides nothing about what a change means
+(`core.planning` does) and nothing about when to run (its caller does).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from reconciler.core import planning, safety
+from reconciler.core.conditions import carried_over
+from reconciler.core.features import lacking
+from reconciler.core.model import Action, Outcome, VerifyPolicy
+from reconciler.core.problems import ProblemsError, in_order
+from reconciler.core.signing import SignatureStatus, sign_bundle
+from reconciler.core.verification import OBSERVED, Standing, Verified, ready, row_synced, trusted
+from reconciler.errors import InputError
+from reconciler.parallel import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.core.conditions import Condition
+    from reconciler.core.model import Audit, Change, DesiredState, Gateway, LiveGateway
+    from reconciler.core.observation import Observation
+    from reconciler.core.planning import Plan, Terms
+    from reconciler.core.ports import Signer, Store
+    from reconciler.core.safety import Limits, Verdict
+    from reconciler.core.schema import Schemas
+    from reconciler.core.signing import Keyring
+    from reconciler.core.snapshot import Files, Snapshot
+    from reconciler.core.verification import BundleState
+    from reconciler.journal import Sighting
+
+
+_DEFAULT_POLICY: Final = VerifyPolicy()
+
+
+class Source(Protocol):
+    """Hands over the files that manifests refer to."""
+
+    def read(self, names: Iterable[str]) -> Files:
+        """Return the bytes of the named files, and why others could not be had."""
+        ...
+
+
+class Prober(Protocol):
+    """Looks at upstreams as the rows describe them."""
+
+    def __call__(self, subjects: Sequence[tuple[Gateway, VerifyPolicy]]) -> list[Observation]:
+        """Return one observation each, in order; a failure is an observation too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an apply did. `outcomes` has exactly one entry per change of the plan, in order.
+
+    `verdicts` are the guards'; when one did not pass, nothing was written and `outcomes` is empty. `observations` are
+    of the upstreams that were looked at, before (held changes) or after.
+    """
+
+    plan: Plan
+    verdicts: tuple[Verdict, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    observations: tuple[Observation, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether a guard stopped the whole apply."""
+        return not all(verdict.passed for verdict in self.verdicts)
+
+    def count(self, status: str) -> int:
+        """Return how many outcomes have this status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a snapshot wants, with every problem of every file, and the bytes of the files its manifests name."""
+
+    desired: DesiredState
+    named: Mapping[str, bytes]
+
+
+def compile_tree(
+    snapshot: Snapshot, source: Source, schemas: Schemas, now: datetime, *, expiry_warning_days: int = 30
+) -> Compiled:
+    """Return what the snapshot wants. Every file is read once and every problem is found in one go."""
+    from reconciler.core.desired import Material, assemble, referenced_files
+    from reconciler.core.lint import lint
+    from reconciler.core.manifest import read_manifests
+
+    read = spread(lambda file: read_manifests(*file, schemas), list(snapshot.files.items()))
+    manifests = [manifest for file in read for manifest in file.manifests]
+    files = source.read(referenced_files(manifests))
+    material = Material(
+        manifests=manifests,
+        texts=snapshot.files,
+        files=files,
+        pem_files=sorted(snapshot.pem_files),
+        problems=[*snapshot.problems, *(problem for file in read for problem in file.problems)],
+        whole=snapshot.whole,
+    )
+    desired = assemble(material, now, expiry_warning_days=expiry_warning_days)
+    problems = in_order((*desired.problems, *lint(desired.gateways, desired.bundles)))
+    return Compiled(replace(desired, problems=problems), files.data)
+
+
+def signatures(signer: Signer | None, keyring: Keyring) -> planning.Signatures:
+    """Return what planning needs to know of signatures; each distinct bundle is signed and each signature checked once.
+
+    Without a signer and without trusted keys nothing can be checked, and nothing is called tampering.
+    """
+
+    @cache
+    def expected(text: str) -> str:
+        return sign_bundle(signer, text) if text and signer is not None else ""
+
+    @cache
+    def genuine(text: str, signature: str) -> bool:
+        if signer is not None and signature == expected(text):
+            return True
+        return keyring.verdict(text, signature).status in (SignatureStatus.VALID, SignatureStatus.UNKNOWN)
+
+    def current(text: str, signature: str) -> bool:
+        return signer is None or signature == expected(text)
+
+    return planning.Signatures(expected, genuine, current)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A store and everything a pass over it needs."""
+
+    store: Store
+    kind: str
+    signatures: planning.Signatures
+    keyring: Keyring
+    terms: Terms
+    limits: Limits
+
+    def plan(self, desired: DesiredState) -> Plan:
+        """Return what would have to be done for the store to hold `desired`.
+
+        Raises:
+            ProblemsError: a manifest needs what this store cannot hold.
+            StoreError: the store could not be read.
+        """
+        if problems := list(lacking(desired, self.store.features, self.kind)):
+            raise ProblemsError(problems)
+        return planning.plan(self._canonical(desired), self.store.read(), self.signatures, self.terms)
+
+    def apply(self, plan: Plan, desired: DesiredState, audit: Audit, prober: Prober | None) -> Result:
+        """Carry the plan out, unless a guard refuses it; then look at what was written.
+
+        A change to a gateway with `verify.mode: required` is probed before anything is written, and held when it would
+        not work. Without a prober nothing is looked at.
+        """
+        verdicts = safety.judge(plan, self.limits)
+        if not all(verdict.passed for verdict in verdicts):
+            return Result(plan, verdicts)
+        held = _preflight(plan, desired, prober) if prober else {}
+        written = iter(self.store.apply([change for change in plan.changes if change.name not in held], audit))
+        outcomes = tuple(
+            _held(change, held[change.name]) if change.name in held else next(written) for change in plan.changes
+        )
+        observations = [*held.values(), *_look(plan, outcomes, desired, prober)] if prober else []
+        return Result(plan, verdicts, outcomes, tuple(observations))
+
+    def verify(
+        self, policies: Mapping[str, VerifyPolicy], names: Collection[str], prober: Prober
+    ) -> tuple[Verified, ...]:
+        """Look at the upstreams of the named gateways (all, when none is named) as the store describes them.
+
+        A gateway without a policy gets the default one.
+
+        Raises:
+            InputError: the store holds no gateway of that name.
+            StoreError: the store could not be read.
+        """
+        live = self.store.read()
+        if missing := sorted(set(names) - live.gateways.keys()):
+            raise InputError(f"the store holds no gateway named {', '.join(missing)}", fix="see `reconciler status`")
+        chosen = [found for name, found in live.gateways.items() if not names or name in names]
+        subjects = [
+            (found.gateway, policies.get(found.gateway.name, _DEFAULT_POLICY))
+            for found in chosen
+            if not self._excuse(found, policies)
+        ]
+        seen = {observation.name: observation for observation in prober(subjects)}
+        return tuple(
+            self._examined(
+                found.gateway,
+                found.signature,
+                found.stamp.revision if found.stamp else "",
+                seen.get(found.gateway.name),
+                self._excuse(found, policies),
+            )
+            for found in chosen
+        )
+
+    def examined_changes(self, result: Result) -> tuple[Verified, ...]:
+        """Return what is known of the gateways that an apply looked at, as it wrote or would have written them."""
+        changes = {change.name: change for change in result.plan.changes}
+        return tuple(
+            self._examined(change.after, change.signature, result.plan.revision, observation)
+            for observation in result.observations
+            if (change := changes[observation.name]).after is not None
+        )
+
+    def standings(
+        self, conditions: Mapping[str, Sequence[Condition]], sightings: Mapping[str, Sighting], now: datetime
+    ) -> tuple[Standing, ...]:
+        """Return where every gateway of the store stands: what was observed, and what can be seen in its row now.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        return tuple(
+            self._standing(found, conditions.get(name, ()), sightings.get(name), now)
+            for name, found in self.store.read().gateways.items()
+        )
+
+    def _standing(
+        self, found: LiveGateway, known: Sequence[Condition], sighting: Sighting | None, now: datetime
+    ) -> Standing:
+        from reconciler.core.pem import read_pem
+
+        gateway, stamp = found.gateway, found.stamp
+        revision = stamp.revision if stamp else ""
+        verified = self._examined(gateway, found.signature, revision, None)
+        before = {condition.type: condition for condition in known}
+        seen = (row_synced(found, now), trusted(verified, now))
+        conditions = [
+            *(carried_over(before.get(condition.type), condition) for condition in seen),
+            *(before[kind] for kind in OBSERVED if kind in before),
+        ]
+        return Standing(
+            name=gateway.name,
+            url=gateway.url,
+            enabled=gateway.enabled,
+            owner=stamp.owner if stamp else "",
+            revision=revision,
+            conditions=(ready(conditions, now), *conditions),
+            certificates=read_pem("store.pem", gateway.ca_certificate.encode()).certificates,
+            tools=sighting.tools if sighting else None,
+            verified_at=sighting.verified_at if sighting else None,
+        )
+
+    def _examined(
+        self, gateway: Gateway, signature: str, revision: str, observation: Observation | None, why: str = ""
+    ) -> Verified:
+        verdict = self.keyring.verdict(gateway.ca_certificate, signature)
+        state = verdict.status.value if gateway.ca_certificate or signature else "none"
+        return Verified(
+            gateway.name, gateway.url, observation, why, cast("BundleState", state), verdict.key_id, revision
+        )
+
+    def _excuse(self, found: LiveGateway, policies: Mapping[str, VerifyPolicy]) -> str:
+        if not found.gateway.enabled:
+            return "not looked at: it is disabled"
+        if policies.get(found.gateway.name, _DEFAULT_POLICY).mode == "off":
+            return "not looked at: verify.mode is off"
+        return ""
+
+    def _canonical(self, desired: DesiredState) -> DesiredState:
+        canonical = self.store.canonical
+        gateways = {
+            name: wanted if (form := canonical(wanted.gateway)) is wanted.gateway else replace(wanted, gateway=form)
+            for name, wanted in desired.gateways.items()
+        }
+        return replace(desired, gateways=gateways)
+
+
+def _preflight(plan: Plan, desired: DesiredState, prober: Prober) -> dict[str, Observation]:
+    """Return the observations of those required upstreams that would not work with what is about to be written.
+
+    An upstream that does not work with what the store holds now cannot be made worse, and is not held.
+    """
+    required = [change for change in plan.changes if _is_required(change, desired)]
+    after = _probe_changes(required, [change.after for change in required], desired, prober)
+    failing = [change for change in required if not after[change.name].ok]
+    known = [change for change in failing if change.before is not None and change.before.gateway.enabled]
+    before = _probe_changes(known, [change.before.gateway for change in known if change.before], desired, prober)
+    return {
+        change.name: after[change.name] for change in failing if change.name not in before or before[change.name].ok
+    }
+
+
+def _is_required(change: Change, desired: DesiredState) -> bool:
+    return (
+        change.after is not None
+        and change.after.enabled
+        and desired.gateways[change.name].verify.mode == "required"
+        and (change.action is Action.CREATE or bool(change.fields))
+    )
+
+
+def _probe_changes(
+    changes: Sequence[Change], gateways: Sequence[Gateway | None], desired: DesiredState, prober: Prober
+) -> dict[str, Observation]:
+    subjects = [
+        (gateway, desired.gateways[change.name].verify)
+        for change, gateway in zip(changes, gateways, strict=True)
+        if gateway is not None
+    ]
+    return {observation.name: observation for observation in prober(subjects)} if subjects else {}
+
+
+def _held(change: Change, observation: Observation) -> Outcome:
+    part = observation.mcp or observation.tls
+    why = part.reason if part else "NoAnswer"
+    return Outcome(change.name, change.action, "refused", f"held, because the upstream would not work with it ({why})")
+
+
+def _look(
+    plan: Plan, outcomes: Iterable[Outcome], desired: DesiredState, prober: Callable[..., list[Observation]]
+) -> list[Observation]:
+    written = {outcome.name for outcome in outcomes if outcome.status == "applied"}
+    subjects = [
+        (change.after, policy)
+        for change in plan.changes
+        if change.name in written and change.after is not None and change.after.enabled
+        if (policy := desired.gateways[change.name].verify).mode != "off"
+    ]
+    return prober(subjects) if subjects else []

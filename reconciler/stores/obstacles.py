@@ -1,0 +1,64 @@
+"""What stands in a change's way, and what becomes of all changes when anything does: nothing at all is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from reconciler.core.model import Action, Outcome
+from reconciler.stores.rows import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from reconciler.core.model import Change
+
+
+def obstacles(changes: Sequence[Change], tokens: Mapping[str, str | None], holders: Mapping[str, str]) -> Iterator[str]:
+    """Yield, for each change, why it may not be made, or nothing.
+
+    `tokens` has the token of every name now, None for one that there is not. `holders` tells who has a slug now;
+    whoever is changed by the same apply gives its own up first.
+    """
+    times = Counter(change.name for change in changes)
+    claims: dict[str, str] = {}
+    for change in changes:
+        if times[change.name] > 1:
+            yield "it is changed more than once by the same apply"
+        else:
+            yield _stale(change, tokens.get(change.name)) or _taken(change, holders, claims, times)
+
+
+def _stale(change: Change, token: str | None) -> str:
+    if change.action is Action.CREATE:
+        return "" if token is None else "a gateway of this name was created since the plan was made: plan again"
+    if token is None:
+        return "it was deleted since the plan was made: plan again"
+    if change.before is None or change.before.token != token:
+        return "it was changed since the plan was made: plan again"
+    return ""
+
+
+def _taken(change: Change, holders: Mapping[str, str], claims: dict[str, str], changed: Mapping[str, int]) -> str:
+    if change.action is Action.DELETE:
+        return ""
+    wanted = slug(change.name)
+    rival = claims.setdefault(wanted, change.name)
+    if rival == change.name and holders.get(wanted) not in changed:
+        rival = holders.get(wanted, change.name)
+    return "" if rival == change.name else f"`{rival}` has the same slug, `{wanted}`: rename one of the two"
+
+
+def outcomes(changes: Sequence[Change], obstacles: Sequence[str]) -> list[Outcome]:
+    """Return one outcome per change, given the obstacle of each: all applied, or all refused or skipped."""
+    refused = [change.name for change, why in zip(changes, obstacles, strict=True) if why]
+    if not refused:
+        return [Outcome(change.name, change.action, "applied") for change in changes]
+    others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    cause = f"nothing was written, because `{refused[0]}`{others} could not be"
+    return [
+        Outcome(change.name, change.action, "refused", why)
+        if why
+        else Outcome(change.name, change.action, "skipped", cause)
+        for change, why in zip(changes, obstacles, strict=True)
+    ]

@@ -1,0 +1,270 @@
+"""A user's week, as commands and what they print."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.demo.pki import Authority, Lifetime
+from reconciler.demo.upstreams import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from terminal import Terminal
+
+STORE = ("--store", "sqlite:///x.db")
+
+
+def rows(statement: str = "SELECT name FROM gateways ORDER BY name") -> list[Any]:
+    with closing(sqlite3.connect("x.db")) as database, database:
+        return [row[0] if len(row) == 1 else row for row in database.execute(statement)]
+
+
+def test_monday_a_fresh_repository_works_from_init_to_apply_and_says_what_is_next(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
+    made = terminal("init", "d")
+    assert "reconciler validate d" in made.err
+    assert stat.S_IMODE((terminal.directory / "d/.reconciler/signing.key").stat().st_mode) == 0o600
+    assert ".reconciler/" in (terminal.directory / "d/.gitignore").read_text()
+    assert "Next: reconciler plan d" in terminal("validate", "d").err
+    assert "Next: reconciler apply d" in terminal("plan", "d").err
+    applied = terminal("apply", "d", *STORE)
+    assert "create example applied" in applied.out
+    assert f"Next: reconciler status --path d {' '.join(STORE)}" in applied.err
+    assert rows() == ["example"]
+    assert "1 enabled gateway" not in terminal("status", "--path", "d", *STORE).out
+
+
+def test_init_overwrites_nothing(terminal: Terminal) -> None:
+    terminal.write("reconciler.yaml", "mine")
+    refused = terminal("init", expect=3)
+    assert "reconciler.yaml already" in refused.err
+    assert sorted(path.name for path in terminal.directory.iterdir()) == ["reconciler.yaml"]
+
+
+def test_tuesday_changes_are_planned_applied_and_then_there_is_nothing_to_do(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    terminal.gateway("b", description="old")
+    planned = terminal("plan", "gateways", *STORE, "--detailed-exitcode", "-o", "json", expect=2).document
+    assert planned["summary"] == {
+        "create": 2, "update": 0, "delete": 0, "unchanged": 0, "conflict": 0, "orphan": 0,
+    }  # fmt: skip
+    assert not (terminal.directory / "x.db").exists()
+    terminal("apply", "gateways", *STORE)
+    assert "No changes" in terminal("plan", "gateways", *STORE, "--detailed-exitcode").out
+    assert "No changes" in terminal("apply", "gateways", *STORE).out
+
+    terminal.gateway("b", description="new")
+    (change,) = terminal("plan", "gateways", *STORE, "-o", "json").document["resource_changes"]
+    assert (change["name"], change["actions"], change["reason"], change["paths"]) == (
+        "b", ["update"], "manifest_changed", ["/description"],
+    )  # fmt: skip
+    assert "description: old -> new" in terminal("plan", "gateways", *STORE).out
+    terminal("apply", "gateways", *STORE)
+    assert rows("SELECT description, version FROM gateways WHERE name = 'b'") == [("new", 2)]
+
+
+def test_wednesday_what_git_loses_stays_until_it_is_pruned(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    terminal.gateway("b")
+    terminal("apply", "gateways", *STORE)
+    terminal.remove("b")
+    assert "? keep b" in terminal("apply", "gateways", *STORE).out
+    assert rows() == ["a", "b"]
+    assert "- delete b" in terminal("apply", "gateways", *STORE, "--prune").out
+    assert rows() == ["a"]
+
+
+def test_an_error_anywhere_writes_nothing_and_every_problem_is_shown(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    terminal("apply", "gateways", *STORE)
+    terminal.remove("a")
+    terminal.gateway("b", trasnport="sse")
+    terminal.write("gateways/c.yaml", "apiVersion: reconciler/v1\nkind: Gatway\n")
+    refused = terminal("apply", "gateways", *STORE, "--prune", expect=3)
+    assert "did you mean `transport`?" in refused.err
+    assert "did you mean `Gateway`?" in refused.err
+    assert rows() == ["a"]
+
+
+def test_one_file_of_the_tree_never_prunes_the_others(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    terminal.gateway("b")
+    terminal("apply", "gateways", *STORE)
+    assert "not everything was read" in terminal("apply", "gateways/a.yaml", *STORE, "--prune").out
+    assert rows() == ["a", "b"]
+
+
+def test_a_guard_refuses_with_its_figures_and_the_way_past(terminal: Terminal) -> None:
+    for number in range(12):
+        terminal.gateway(f"g{number}")
+    terminal("apply", "gateways", *STORE)
+    for number in range(6):
+        terminal.remove(f"g{number}")
+    refused = terminal("apply", "gateways", *STORE, "--prune", expect=4)
+    assert "6 of 12 gateways would be deleted: 50 %, and the limit is 30 %" in refused.out
+    assert "pass --max-delete-percent 50" in refused.out
+    assert len(rows()) == 12
+    terminal("apply", "gateways", *STORE, "--prune", "--max-delete-percent", "50")
+    assert len(rows()) == 6
+
+
+def test_thursday_somebody_elses_gateway_is_left_alone_until_it_is_adopted(terminal: Terminal) -> None:
+    terminal.gateway("a", description="theirs")
+    terminal("apply", "gateways", *STORE)
+    rows("DELETE FROM reconciler_stamps")
+    terminal.gateway("a", description="ours")
+    refused = terminal("apply", "gateways", *STORE, expect=5)
+    assert "take it over with `reconciler adopt a`" in refused.out
+    assert rows("SELECT description FROM gateways") == ["theirs"]
+    assert "update a" in terminal("adopt", "a", "--path", "gateways", *STORE).out
+    assert rows("SELECT description FROM gateways") == ["ours"]
+    assert "No changes" in terminal("plan", "gateways", *STORE).out
+
+
+def test_another_owner_in_the_same_store_is_not_touched(terminal: Terminal) -> None:
+    config = "apiVersion: reconciler/v1\nkind: Config\nmetadata: {name: x}\nspec: {owner: team-b, path: gateways}\n"
+    terminal.gateway("a")
+    terminal.write("other/reconciler.yaml", config)
+    terminal.write("other/gateways/b.yaml", (terminal.directory / "gateways/a.yaml").read_text().replace('"a"', '"b"'))
+    terminal("apply", "gateways", *STORE)
+    terminal("apply", "other", *STORE, "--prune")
+    assert rows() == ["a", "b"]
+
+
+def test_drift_is_named_and_healed(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    terminal("apply", "gateways", *STORE)
+    rows("UPDATE gateways SET url = 'https://elsewhere.example/mcp'")
+    planned = terminal("plan", "gateways", *STORE, "-o", "json").document
+    assert planned["resource_drift"] == [{"name": "a", "reason": "drift", "paths": ["/url"]}]
+    assert "Drifted" in terminal("status", "a", *STORE).out
+    terminal("apply", "gateways", *STORE)
+    assert rows("SELECT url FROM gateways") == ["https://a.example/mcp"]
+
+
+def test_a_swapped_ca_is_tampering_even_with_the_old_signature(terminal: Terminal, authority: Authority) -> None:
+    terminal.write("gateways/root.pem", authority.pem)
+    terminal.gateway("a", tls={"caCertificates": ["root.pem"]})
+    terminal("apply", "gateways", *STORE)
+    rows("UPDATE gateways SET ca_certificate = ca_certificate || char(10) || '# more'")
+    planned = terminal("plan", "gateways", *STORE)
+    assert "tampering" in planned.out
+    assert (
+        terminal("verify", *STORE, "-o", "json", expect=6).document["gateways"][0]["signature"]["bundle"] == "invalid"
+    )
+    terminal("apply", "gateways", *STORE)
+    assert rows("SELECT ca_certificate FROM gateways") == [authority.pem]
+
+
+def test_a_removed_signature_is_tampering_too(terminal: Terminal, authority: Authority) -> None:
+    terminal.write("gateways/root.pem", authority.pem)
+    terminal.gateway("a", tls={"caCertificates": ["root.pem"]})
+    terminal("apply", "gateways", *STORE)
+    rows("UPDATE gateways SET ca_certificate_sig = NULL, signing_algorithm = NULL")
+    (drift,) = terminal("plan", "gateways", *STORE, "-o", "json").document["resource_drift"]
+    assert drift["reason"] == "tampering"
+    terminal("apply", "gateways", *STORE)
+    assert "No changes" in terminal("plan", "gateways", *STORE).out
+
+
+def test_without_a_key_nothing_is_written_unless_that_is_said_aloud(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
+    terminal.gateway("a")
+    refused = terminal("apply", "gateways", *STORE, expect=3)
+    assert "no signing key" in refused.err
+    assert "reconciler keys generate" in refused.err
+    assert not (terminal.directory / "x.db").exists()
+    assert "working without signatures" in terminal("apply", "gateways", *STORE, "--allow-unsigned").err
+
+
+def test_a_protected_gateway_takes_two_commits_to_remove(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    path = terminal.directory / "gateways/a.yaml"
+    plain = path.read_text()
+    protected = plain.replace('"name": "a"', '"name": "a", "annotations": {"reconciler/prune": "disabled"}')
+    path.write_text(protected)
+    terminal("apply", "gateways", *STORE)
+    path.unlink()
+    assert "protected" in terminal("apply", "gateways", *STORE, "--prune", "--allow-empty").out
+    path.write_text(plain)
+    terminal("apply", "gateways", *STORE)
+    path.unlink()
+    terminal("apply", "gateways", *STORE, "--prune", "--allow-empty")
+    assert rows() == []
+
+
+@pytest.fixture
+def upstream(authority: Authority) -> Iterator[Upstream]:
+    with Upstream("payments", authority.issue_server(["localhost"]), {"charge": "Charge a card"}) as server:
+        yield server
+
+
+def test_friday_an_upstream_is_proved_and_its_conditions_are_kept(
+    terminal: Terminal, authority: Authority, upstream: Upstream
+) -> None:
+    terminal.write("gateways/root.pem", authority.pem)
+    tls = {"caCertificates": ["root.pem"], "systemTrust": False}
+    required = {"mode": "required", "requireTools": ["charge"]}
+    terminal.gateway("payments", url=upstream.url, transport="streamable-http", tls=tls, verify=required)
+    assert "1 of 1 upstream answered" in terminal("apply", "gateways", *STORE).out
+    (gateway,) = terminal("status", *STORE, "-o", "json").document["gateways"]
+    assert [(each["type"], each["status"]) for each in gateway["conditions"]] == [
+        ("Ready", "True"), ("Synced", "True"), ("Trusted", "True"), ("Reachable", "True"), ("Healthy", "True"),
+    ]  # fmt: skip
+    assert gateway["tools"] == 1
+    (verified,) = terminal("verify", *STORE, "-o", "json").document["gateways"]
+    assert (verified["tls"]["trust"], verified["mcp"]["tools"]) == ("bundle", ["charge"])
+
+
+def test_a_bundle_that_would_break_a_required_upstream_is_held_and_the_old_row_stays(
+    terminal: Terminal, authority: Authority, upstream: Upstream, now: datetime
+) -> None:
+    def with_root(pem: str) -> None:
+        terminal.write("gateways/root.pem", pem)
+        tls = {"caCertificates": ["root.pem"], "systemTrust": False}
+        verify = {"mode": "required"}
+        terminal.gateway("payments", url=upstream.url, transport="streamable-http", tls=tls, verify=verify)
+
+    with_root(authority.pem)
+    terminal("apply", "gateways", *STORE)
+    with_root(Authority.root("Test Root CA", Lifetime.around(now)).pem)
+    held = terminal("apply", "gateways", *STORE, expect=6)
+    assert "held, because the upstream would not work with it (CaRotated)" in held.out
+    assert rows("SELECT ca_certificate FROM gateways") == [authority.pem]
+    assert terminal("verify", *STORE).code == 0
+
+
+def test_an_upstream_that_is_down_does_not_block_the_others_and_is_reported(
+    terminal: Terminal, authority: Authority, upstream: Upstream
+) -> None:
+    terminal.write("gateways/root.pem", authority.pem)
+    common = {"transport": "streamable-http", "tls": {"caCertificates": ["root.pem"]}, "verify": {"mode": "report"}}
+    terminal.gateway("up", url=upstream.url, **common)
+    terminal.gateway("down", url="https://localhost:9/mcp", **common)
+    applied = terminal("apply", "gateways", *STORE, expect=6)
+    assert "ConnectionRefused" in applied.out
+    assert "1 of 2 upstreams answered" in applied.out
+    assert rows() == ["down", "up"]
+    assert "ConnectionRefused" in terminal("status", *STORE).out
+
+
+def test_usage_errors_have_their_own_code(terminal: Terminal) -> None:
+    assert "No such command" in terminal("aply", expect=64).err
+    assert "No such option" in terminal("plan", "--detailed", expect=64).err
+    assert "not KEY=VALUE" in terminal("plan", "-l", "team", expect=64).err
+
+
+def test_help_teaches_by_example(terminal: Terminal) -> None:
+    for command in ("validate", "plan", "apply", "verify", "status", "init"):
+        assert "Examples:" in terminal(command, "--help").out

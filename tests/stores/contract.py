@@ -1,0 +1,254 @@
+"""What every store promises. A store's test file subclasses `StoreContract` with a fixture that opens the store."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from strategies import LARGE_BUNDLE, fleets, gateways
+
+from reconciler.core.model import Action, Audit, Change, Gateway, Reason, Stamp, Transport
+from reconciler.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from reconciler.core.model import LiveGateway, Outcome
+    from reconciler.core.ports import Store
+
+examples = settings(
+    max_examples=60,
+    deadline=None,
+    # Each example empties the store itself, and each subclass is one more executor of the same promise.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+AUDIT = Audit("alice", "cli", NOW)
+SIGNATURE = "5f" * 64
+
+
+def a_gateway(name: str, **fields: Any) -> Gateway:
+    return replace(Gateway(name, f"https://{name}.example/mcp", Transport.STREAMABLE_HTTP), **fields)
+
+
+def a_stamp(name: str, revision: str = "main@sha1:1111") -> Stamp:
+    return Stamp("platform-team", f"gateways/{name}.yaml", revision, f"sha256:{name}")
+
+
+def created(gateway: Gateway, signature: str = "", stamp: Stamp | None = None) -> Change:
+    return Change(Action.CREATE, gateway.name, Reason.ADDED, None, gateway, signature, stamp)
+
+
+def updated(before: LiveGateway, after: Gateway, signature: str = "", stamp: Stamp | None = None) -> Change:
+    return Change(Action.UPDATE, after.name, Reason.MANIFEST_CHANGED, before, after, signature, stamp)
+
+
+def deleted(before: LiveGateway) -> Change:
+    return Change(Action.DELETE, before.gateway.name, Reason.REMOVED_FROM_GIT, before)
+
+
+def statuses(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def stored(store: Store, *changes: Change) -> None:
+    assert statuses(store.apply(changes, AUDIT)) == ["applied"] * len(changes)
+
+
+class StoreContract:
+    """The promises. `opened` gives a store; called again, another store over the same, shared, live state."""
+
+    @pytest.fixture
+    def opened(self) -> Callable[[], Store]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, opened: Callable[[], Store]) -> Store:
+        return opened()
+
+    def test_a_new_store_is_empty(self, store: Store) -> None:
+        assert store.read().gateways == {}
+
+    def test_what_is_applied_is_read_back_equal_with_signature_and_stamp(self, store: Store) -> None:
+        bundled = a_gateway("payments", ca_certificate="one\nbundle", tags=("a", "b"), description="ünïcødé 🚪")
+        plain = a_gateway("inventory", transport=Transport.SSE, enabled=False)
+        stored(store, created(bundled, SIGNATURE, replace(a_stamp("payments"), protected=True)), created(plain))
+        live = store.read().gateways
+        assert list(live) == ["inventory", "payments"]
+        assert (live["payments"].gateway, live["inventory"].gateway) == (bundled, plain)
+        assert (live["payments"].signature, live["inventory"].signature) == (SIGNATURE, "")
+        assert live["payments"].stamp == replace(a_stamp("payments"), protected=True)
+        assert live["inventory"].stamp is None
+
+    @examples
+    @given(fleet=fleets)
+    def test_whatever_is_stored_reads_back_canonical(self, store: Store, fleet: list[Gateway]) -> None:
+        stored(store, *(deleted(live) for live in store.read().gateways.values()))
+        stored(store, *(created(gateway, SIGNATURE, a_stamp(gateway.name)) for gateway in fleet))
+        live = store.read().gateways
+        assert {name: found.gateway for name, found in live.items()} == {
+            gateway.name: store.canonical(gateway) for gateway in fleet
+        }
+        assert {name: found.stamp for name, found in live.items()} == {each.name: a_stamp(each.name) for each in fleet}
+
+    @examples
+    @given(gateway=gateways)
+    def test_canonical_is_idempotent(self, store: Store, gateway: Gateway) -> None:
+        once = store.canonical(gateway)
+        assert store.canonical(once) == once
+
+    def test_the_bytes_of_a_large_bundle_come_back_identical(self, store: Store) -> None:
+        stored(store, created(a_gateway("large", ca_certificate=LARGE_BUNDLE), SIGNATURE))
+        found = store.read().gateways["large"].gateway.ca_certificate
+        assert len(LARGE_BUNDLE) == 65536
+        assert found.encode() == LARGE_BUNDLE.encode()
+
+    def test_an_update_replaces_everything_and_a_delete_leaves_nothing(self, store: Store) -> None:
+        stored(
+            store, created(a_gateway("one", ca_certificate="x"), SIGNATURE, a_stamp("one")), created(a_gateway("two"))
+        )
+        live = store.read().gateways
+        stored(store, updated(live["one"], a_gateway("one", description="new")), deleted(live["two"]))
+        (left,) = store.read().gateways.values()
+        assert (left.gateway, left.signature, left.stamp) == (a_gateway("one", description="new"), "", None)
+
+    def test_a_deleted_gateway_can_be_created_again_without_its_old_stamp(self, store: Store) -> None:
+        stored(store, created(a_gateway("one"), "", a_stamp("one")))
+        stored(store, deleted(store.read().gateways["one"]))
+        stored(store, created(a_gateway("one")))
+        assert store.read().gateways["one"].stamp is None
+
+    def test_adoption_and_signing_anew_are_written_though_the_gateway_is_the_same(self, store: Store) -> None:
+        gateway = a_gateway("one", ca_certificate="x")
+        stored(store, created(gateway))
+        before = store.read().gateways["one"]
+        stored(store, updated(before, gateway, SIGNATURE, a_stamp("one")))
+        after = store.read().gateways["one"]
+        assert (after.gateway, after.signature, after.stamp) == (gateway, SIGNATURE, a_stamp("one"))
+        assert after.token != before.token
+
+    def test_a_change_of_the_stamp_alone_makes_older_tokens_stale(self, store: Store) -> None:
+        gateway = a_gateway("one")
+        stored(store, created(gateway, "", a_stamp("one")))
+        before = store.read().gateways["one"]
+        stored(store, updated(before, gateway, "", a_stamp("one", "main@sha1:2222")))
+        (outcome,) = store.apply([deleted(before)], AUDIT)
+        assert outcome.status == "refused"
+
+    def test_reading_twice_gives_the_same_tokens(self, opened: Callable[[], Store]) -> None:
+        stored(opened(), created(a_gateway("one")), created(a_gateway("two")))
+        assert opened().read() == opened().read()
+
+    def test_a_stale_token_is_refused_and_changes_nothing(self, store: Store) -> None:
+        stored(store, created(a_gateway("one")))
+        stale = store.read().gateways["one"]
+        stored(store, updated(stale, a_gateway("one", description="someone else's")))
+        held = store.read()
+        for change in (updated(stale, a_gateway("one", description="mine")), deleted(stale)):
+            (outcome,) = store.apply([change], AUDIT)
+            assert (outcome.name, outcome.action, outcome.status) == ("one", change.action, "refused")
+            assert "changed since" in outcome.reason
+        assert store.read() == held
+
+    def test_a_create_whose_name_exists_is_refused(self, store: Store) -> None:
+        stored(store, created(a_gateway("one", description="theirs")))
+        (outcome,) = store.apply([created(a_gateway("one", description="mine"))], AUDIT)
+        assert outcome.status == "refused"
+        assert "created since" in outcome.reason
+        assert store.read().gateways["one"].gateway.description == "theirs"
+
+    def test_a_change_of_a_gateway_that_vanished_is_refused(self, store: Store) -> None:
+        stored(store, created(a_gateway("one")))
+        before = store.read().gateways["one"]
+        stored(store, deleted(before))
+        outcomes = store.apply([updated(before, a_gateway("one"))], AUDIT) + store.apply([deleted(before)], AUDIT)
+        assert statuses(outcomes) == ["refused", "refused"]
+        assert all("deleted since" in outcome.reason for outcome in outcomes)
+        assert store.read().gateways == {}
+
+    def test_there_is_one_outcome_per_change_in_order_also_when_the_third_of_five_is_refused(
+        self, store: Store
+    ) -> None:
+        stored(store, created(a_gateway("c")), created(a_gateway("d")), created(a_gateway("e")))
+        held = store.read()
+        changes = [
+            created(a_gateway("a")),
+            updated(held.gateways["d"], a_gateway("d", description="new")),
+            created(a_gateway("c")),
+            deleted(held.gateways["e"]),
+            created(a_gateway("b")),
+        ]
+        outcomes = store.apply(changes, AUDIT)
+        assert [(outcome.name, outcome.action) for outcome in outcomes] == [
+            (each.name, each.action) for each in changes
+        ]
+        assert statuses(outcomes) == ["skipped", "skipped", "refused", "skipped", "skipped"]
+        assert all("`c`" in outcome.reason for outcome in outcomes if outcome.status == "skipped")
+        assert store.read() == held
+
+    def test_two_names_of_one_slug_are_refused(self, store: Store) -> None:
+        stored(store, created(a_gateway("gw-one")))
+        (later,) = store.apply([created(a_gateway("gw_one"))], AUDIT)
+        together = store.apply([created(a_gateway("gw-two")), created(a_gateway("gw_two"))], AUDIT)
+        assert (later.status, statuses(together)) == ("refused", ["skipped", "refused"])
+        assert "`gw-one` has the same slug" in later.reason
+        assert list(store.read().gateways) == ["gw-one"]
+
+    def test_a_slug_is_free_for_another_name_in_the_apply_that_deletes_its_holder(self, store: Store) -> None:
+        stored(store, created(a_gateway("gw-one")))
+        stored(store, created(a_gateway("gw_one")), deleted(store.read().gateways["gw-one"]))
+        assert list(store.read().gateways) == ["gw_one"]
+
+    def test_the_same_name_twice_in_one_apply_is_refused(self, store: Store) -> None:
+        outcomes = store.apply([created(a_gateway("one")), created(a_gateway("two")), created(a_gateway("one"))], AUDIT)
+        assert statuses(outcomes) == ["refused", "skipped", "refused"]
+        assert store.read().gateways == {}
+
+    def test_no_changes_are_no_outcomes(self, store: Store) -> None:
+        assert store.apply([], AUDIT) == []
+
+    def test_five_hundred_gateways_are_created_updated_and_deleted(self, store: Store) -> None:
+        fleet = [a_gateway(f"gw-{number:03}", ca_certificate="b" * 2000) for number in range(500)]
+        stored(store, *(created(gateway, SIGNATURE, a_stamp(gateway.name)) for gateway in fleet))
+        live = store.read().gateways
+        assert [found.gateway for found in live.values()] == fleet
+        stored(store, *(updated(each, replace(each.gateway, description="new")) for each in live.values()))
+        live = store.read().gateways
+        assert {found.gateway.description for found in live.values()} == {"new"}
+        stored(store, *(deleted(each) for each in live.values()))
+        assert store.read().gateways == {}
+
+    def test_of_two_writers_with_one_plan_one_wins_and_the_other_is_refused(self, opened: Callable[[], Store]) -> None:
+        stored(opened(), created(a_gateway("one")))
+        before = opened().read().gateways["one"]
+        start = threading.Barrier(4)
+        results: list[tuple[str, str]] = []
+
+        def write(description: str) -> None:
+            store = opened()
+            start.wait()
+            (outcome,) = store.apply([updated(before, a_gateway("one", description=description))], AUDIT)
+            results.append((outcome.status, description))
+            store.close()
+
+        writers = [threading.Thread(target=write, args=(f"writer {number}",)) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert sorted(status for status, _ in results) == ["applied", "refused", "refused", "refused"]
+        assert dict(results)["applied"] == opened().read().gateways["one"].gateway.description
+
+    def test_the_exceptions_of_drivers_never_leak(self, store: Store) -> None:
+        with suppress(StoreError):
+            store.apply([created(a_gateway("surrogate", description="\ud800"))], AUDIT)
+        store.close()
+        for use in (store.read, lambda: store.apply([created(a_gateway("late"))], AUDIT), store.close):
+            with suppress(StoreError):
+                use()
