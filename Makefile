@@ -40,7 +40,7 @@ lint: .venv/dev  ## Format, lint, types and import contracts, nothing changed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --verbose
+	$(BIN)/lint-imports --no-cache
 
 .PHONY: fix
 fix: .venv/dev  ## Format and mend what ruff can mend

@@ -107,7 +107,7 @@ def _read_and_hash(tree: Path) -> None:
     for directory, _, names in os.walk(tree):
         for name in names:
             descriptor = os.open(f"{directory}/{name}", os.O_RDONLY)
-            hashlib.sha256(os.read(descriptor, 1 << 20)).digest()
+            hashlib.sha256(os.read(descriptor, 1 << 16)).digest()
             os.close(descriptor)
 
 

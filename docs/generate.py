@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
 
 
 def _commands() -> str:
-    context = click.Context(cli, info_name="reconciler")
+    context = click.Context(cli, info_name="reconciler", **cli.context_settings)
     lines = ["# Commands", "", "This page is made from the code by `make docs`.", *_command(cli, context)]
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from reconciler.version import __version__
+
 if TYPE_CHECKING:
     from reconciler.client import open_client, trust_context
     from reconciler.core.model import Gateway, LiveGateway, LiveState, Stamp, TrustBundle
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from reconciler.engine import Engine
     from reconciler.errors import ReconcilerError
     from reconciler.stores import open_store
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Engine",

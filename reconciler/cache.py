@@ -20,7 +20,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import __version__
 from reconciler.core.model import (
     Auth,
     ContextForgeOptions,
@@ -34,6 +33,7 @@ from reconciler.core.model import (
     Visibility,
 )
 from reconciler.core.problems import Location, Problem, Severity
+from reconciler.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,6 +51,9 @@ _VISIBILITIES: Final = {visibility.value: visibility for visibility in Visibilit
 
 Row = list[Any]
 
+_GARBAGE: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
+"""What reading a file that we did not write can raise."""
+
 
 @dataclass(frozen=True, slots=True)
 class TreeCache:
@@ -66,17 +69,20 @@ class TreeCache:
 
         `read` gives the bytes of the files that the manifests named then; they too must be what they were.
         """
-        entry = _read_own(self.path)
-        if entry is None or entry["key"] != self._key(manifests):
+        try:
+            entry = _read_own(self.path)
+            if entry is None or entry["key"] != self._key(manifests):
+                return None
+            if now >= datetime.fromisoformat(entry["holds_until"]):
+                return None
+            if _digests(read(entry["named"]).data) != entry["named"]:
+                return None
+            return DesiredState(
+                gateways={row[0][0]: _gateway(row, entry["bundles"]) for row in entry["gateways"]},
+                problems=tuple(_problem(row) for row in entry["problems"]),
+            )
+        except _GARBAGE:
             return None
-        if now >= datetime.fromisoformat(entry["holds_until"]):
-            return None
-        if _digests(read(entry["named"]).data) != entry["named"]:
-            return None
-        return DesiredState(
-            gateways={row[0][0]: _gateway(row, entry["bundles"]) for row in entry["gateways"]},
-            problems=tuple(_problem(row) for row in entry["problems"]),
-        )
 
     def save(
         self, manifests: Mapping[str, bytes], named: Mapping[str, bytes], desired: DesiredState, holds_until: datetime
@@ -110,19 +116,22 @@ def cache_file(environ: Mapping[str, str], root: Path) -> Path:
 def holds_until(desired: DesiredState, now: datetime, expiry_warning_days: int) -> datetime:
     """Return the first moment after `now` at which a certificate's dates change what is said about the tree."""
     return min(
-        (moment for moment in _dates(desired, timedelta(days=expiry_warning_days)) if moment > now), default=_END
+        (moment for moment in _dates(desired, now, timedelta(days=expiry_warning_days)) if moment > now), default=_END
     )
 
 
 _END: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def _dates(desired: DesiredState, warning: timedelta) -> Iterator[datetime]:
+def _dates(desired: DesiredState, now: datetime, warning: timedelta) -> Iterator[datetime]:
+    """Yield when a certificate becomes valid, is warned of, has a day less to live while it is, and has expired."""
     for bundle in desired.bundles.values():
         for certificate in bundle.certificates:
             yield certificate.not_before
             yield certificate.not_after - warning
             yield certificate.not_after
+            if (left := certificate.not_after - now) <= warning:
+                yield now + left % timedelta(days=1) + timedelta.resolution
 
 
 def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -131,14 +140,11 @@ def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
 
 def _read_own(path: Path) -> dict[str, Any] | None:
     """Return the cache's content if it is a file that only we can have written."""
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return None
-            entry: dict[str, Any] = json.loads(file.read(_SIZE_LIMIT))
-    except (OSError, ValueError):
-        return None
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return None
+        entry: dict[str, Any] = json.loads(file.read(_SIZE_LIMIT))
     return entry
 
 

@@ -36,9 +36,9 @@ def trust_context(row: LiveGateway, keyring: Keyring) -> ssl.SSLContext:
             f"the signature of the CA bundle of {gateway.name} is {verdict.status}, so nothing is trusted",
             fix="`reconciler apply` writes the reviewed bundle back; find out who wrote this one",
         )
-    if gateway.ca_certificate and not gateway.system_trust:
-        return bundle_context(gateway.ca_certificate)
-    return platform_context(gateway.ca_certificate)
+    if gateway.system_trust is True:  # a row may hold anything there, and only this is permission
+        return platform_context(gateway.ca_certificate)
+    return bundle_context(gateway.ca_certificate)
 
 
 def open_client(store: str, name: str, keyring: Keyring) -> httpx.Client:
@@ -48,7 +48,7 @@ def open_client(store: str, name: str, keyring: Keyring) -> httpx.Client:
     taken from the environment.
 
     Raises:
-        InputError: there is no such gateway.
+        InputError: there is no such gateway, or its URL is none.
         TamperingError: its bundle is not signed by a trusted key.
         StoreError: the store could not be read.
     """
@@ -63,5 +63,12 @@ def open_client(store: str, name: str, keyring: Keyring) -> httpx.Client:
         opened.close()
     if row is None:
         raise InputError(f"the store holds no gateway named {name}", fix="`reconciler status` lists them")
-    origin = httpx.URL(row.gateway.url).copy_with(raw_path=b"/")
-    return httpx.Client(base_url=origin, verify=trust_context(row, keyring), trust_env=False)
+    try:
+        url = httpx.URL(row.gateway.url)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InputError(
+            f"what the store holds as the URL of {name} is none", fix="`reconciler apply` writes the reviewed one back"
+        )
+    return httpx.Client(base_url=url.copy_with(raw_path=b"/"), verify=trust_context(row, keyring), trust_env=False)

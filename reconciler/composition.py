@@ -50,7 +50,7 @@ class Tree:
     def desired(self, cache: TreeCache | None = None) -> DesiredState:
         """Compile the manifests, and remember the result if it has no errors."""
         from reconciler.cache import holds_until
-        from reconciler.engine import compile_tree
+        from reconciler.reading import compile_tree
         from reconciler.schema_files import load_schemas
 
         days = self._settings.expiry_warning_days
@@ -204,8 +204,8 @@ def audit(environ: Mapping[str, str], now: datetime) -> Audit:
     """Return who writes, as the store's audit columns have it."""
     import getpass
 
-    from reconciler import __version__
     from reconciler.core.model import Audit
+    from reconciler.version import __version__
 
     actor = environ.get("RECONCILER_ACTOR") or environ.get("GITHUB_ACTOR") or getpass.getuser()
     return Audit(actor, f"reconciler/{__version__}", now)

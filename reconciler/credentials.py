@@ -57,17 +57,26 @@ def credentials(auth: Auth, environ: Mapping[str, str]) -> Credentials:
         InputError: a secret is missing, or the type needs a conversation of its own.
     """
     secrets = {purpose: resolve(reference, environ) for purpose, reference in auth.secrets}
-    settings = dict(auth.settings)
-    if auth.type == "bearer":
+    try:
+        return _carried(auth.type, dict(auth.settings), secrets)
+    except KeyError as missing:
+        raise InputError(
+            f"the gateway's {auth.type} authentication lacks its {missing.args[0]}",
+            fix="`reconciler apply` writes the reviewed row back",
+        ) from None
+
+
+def _carried(kind: str, settings: Mapping[str, str], secrets: Mapping[str, str]) -> Credentials:
+    if kind == "bearer":
         return Credentials(headers=(("Authorization", f"Bearer {secrets['token']}"),))
-    if auth.type == "basic":
-        pair = b64encode(f"{settings['username']}:{secrets['password']}".encode()).decode()
+    if kind == "basic":
+        pair = b64encode(f"{settings['username']}:{secrets['password']}".encode("utf-8", "surrogateescape")).decode()
         return Credentials(headers=(("Authorization", f"Basic {pair}"),))
-    if auth.type == "headers":
+    if kind == "headers":
         return Credentials(headers=tuple(secrets.items()))
-    if auth.type == "queryParameter":
+    if kind == "queryParameter":
         return Credentials(query=((settings["name"], secrets["value"]),))
-    if auth.type == "oauth":
+    if kind == "oauth":
         raise InputError("upstreams behind OAuth are not probed yet", fix="set `verify: {mode: off}` for this gateway")
     return Credentials()
 
@@ -76,6 +85,13 @@ def _read(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             return file.read(_SECRET_LIMIT).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"the secret file {path} cannot be read: {reason}", fix="check the path and mode") from None
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "not UTF-8") from None
+    except ValueError:
+        raise _unreadable(path, "not a path") from None
+
+
+def _unreadable(path: str, reason: str) -> InputError:
+    return InputError(f"the secret file {path} cannot be read: {reason}", fix="check the path and mode")

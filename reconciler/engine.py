@@ -1,4 +1,4 @@
-"""One pass: read, plan, guard, preflight, apply, verify. The only place that orders the steps.
+"""One pass: plan, guard, preflight, apply, verify. The only place that orders the steps.
 
 It knows ports, never a concrete store, the environment or the terminal. It decides nothing about what a change means
 (`core.planning` does) and nothing about when to run (its caller does).
@@ -14,11 +14,10 @@ from reconciler.core import planning, safety
 from reconciler.core.conditions import carried_over
 from reconciler.core.features import lacking
 from reconciler.core.model import Action, Outcome, VerifyPolicy
-from reconciler.core.problems import ProblemsError, in_order
+from reconciler.core.problems import ProblemsError
 from reconciler.core.signing import SignatureStatus, sign_bundle
 from reconciler.core.verification import OBSERVED, Standing, Verified, ready, row_synced, trusted
 from reconciler.errors import InputError
-from reconciler.parallel import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,22 +29,12 @@ if TYPE_CHECKING:
     from reconciler.core.planning import Plan, Terms
     from reconciler.core.ports import Signer, Store
     from reconciler.core.safety import Limits, Verdict
-    from reconciler.core.schema import Schemas
     from reconciler.core.signing import Keyring
-    from reconciler.core.snapshot import Files, Snapshot
     from reconciler.core.verification import BundleState
     from reconciler.journal import Sighting
 
 
 _DEFAULT_POLICY: Final = VerifyPolicy()
-
-
-class Source(Protocol):
-    """Hands over the files that manifests refer to."""
-
-    def read(self, names: Iterable[str]) -> Files:
-        """Return the bytes of the named files, and why others could not be had."""
-        ...
 
 
 class Prober(Protocol):
@@ -77,38 +66,6 @@ class Result:
     def count(self, status: str) -> int:
         """Return how many outcomes have this status."""
         return sum(outcome.status == status for outcome in self.outcomes)
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What a snapshot wants, with every problem of every file, and the bytes of the files its manifests name."""
-
-    desired: DesiredState
-    named: Mapping[str, bytes]
-
-
-def compile_tree(
-    snapshot: Snapshot, source: Source, schemas: Schemas, now: datetime, *, expiry_warning_days: int = 30
-) -> Compiled:
-    """Return what the snapshot wants. Every file is read once and every problem is found in one go."""
-    from reconciler.core.desired import Material, assemble, referenced_files
-    from reconciler.core.lint import lint
-    from reconciler.core.manifest import read_manifests
-
-    read = spread(lambda file: read_manifests(*file, schemas), list(snapshot.files.items()))
-    manifests = [manifest for file in read for manifest in file.manifests]
-    files = source.read(referenced_files(manifests))
-    material = Material(
-        manifests=manifests,
-        texts=snapshot.files,
-        files=files,
-        pem_files=sorted(snapshot.pem_files),
-        problems=[*snapshot.problems, *(problem for file in read for problem in file.problems)],
-        whole=snapshot.whole,
-    )
-    desired = assemble(material, now, expiry_warning_days=expiry_warning_days)
-    problems = in_order((*desired.problems, *lint(desired.gateways, desired.bundles)))
-    return Compiled(replace(desired, problems=problems), files.data)
 
 
 def signatures(signer: Signer | None, keyring: Keyring) -> planning.Signatures:

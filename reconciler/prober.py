@@ -31,6 +31,9 @@ class UpstreamProber:
 
         prepared = [self._prepared(gateway, policy) for gateway, policy in subjects]
         targets = [each for each in prepared if isinstance(each, ProbeTarget)]
+        for each in prepared:
+            if self.on_done is not None and isinstance(each, Observation):
+                self.on_done(each)
         seen = iter(probe_all(targets, self.now, concurrency=self.concurrency, on_done=self.on_done))
         return [next(seen) if isinstance(each, ProbeTarget) else each for each in prepared]
 

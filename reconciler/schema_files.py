@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reconciler.errors import ReconcilerError
+
 if TYPE_CHECKING:
     from reconciler.core.schema import Schemas
 
@@ -13,14 +15,27 @@ _KINDS: Final = {"Gateway": "gateway", "Defaults": "defaults", "Config": "config
 
 
 def schema_texts() -> dict[str, str]:
-    """Return the text of every schema by its file name."""
+    """Return the text of every schema by its file name.
+
+    Raises:
+        ReconcilerError: this installation lacks one of them.
+    """
     directory = _directory()
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(directory.glob("*.schema.json"))}
+    names = sorted(f"{name}.v1.schema.json" for name in _KINDS.values())
+    try:
+        return {name: (directory / name).read_text(encoding="utf-8") for name in names}
+    except OSError as error:
+        message = f"the schema {error.filename} cannot be read: {error.strerror}"
+        raise ReconcilerError(message, fix="install the package again") from None
 
 
 @cache
 def load_schemas() -> Schemas:
-    """Return the schemas by kind, ready to decide and to explain."""
+    """Return the schemas by kind, ready to decide and to explain.
+
+    Raises:
+        ReconcilerError: this installation lacks one of them.
+    """
     from reconciler.core.schema import Schemas
 
     texts = schema_texts()

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import click
 
-from reconciler import __version__
 from reconciler.errors import ReconcilerError
+from reconciler.version import __version__
 
 USAGE: Final = 64
 INTERRUPTED: Final = 130

@@ -10,6 +10,8 @@ import click
 
 from reconciler.cli.options import Voice, Where, command_line, voice, where
 from reconciler.cli.reconcile import scope
+from reconciler.core.model import Action
+from reconciler.errors import InputError
 
 if TYPE_CHECKING:
     from reconciler.cli.reconcile import Scope, Session
@@ -68,6 +70,7 @@ def _apply(where: Where, scope: Scope, voice: Voice, *, verify: bool) -> int:
     from reconciler.composition import audit, record_applied
 
     with prepare(where, scope, voice, os.environ, write=True) as session:
+        _refuse_strangers(session, scope)
         by = audit(os.environ, session.now)
         prober = ProgressProber(voice, os.environ, session.now) if verify else None
         result = session.engine.apply(session.planned, session.desired, by, prober)
@@ -76,6 +79,16 @@ def _apply(where: Where, scope: Scope, voice: Voice, *, verify: bool) -> int:
     if not result.refused:
         voice.say(f"Next: reconciler status{_store_options(where)}")
     return exit_code(result)
+
+
+def _refuse_strangers(session: Session, scope: Scope) -> None:
+    """Adopting is for what is in the store and described in the tree; neither is ever made up."""
+    unknown = scope.adopt - session.desired.gateways.keys()
+    if unknown:
+        raise InputError(f"there is no manifest of {', '.join(sorted(unknown))}", fix="write what it should be first")
+    absent = [change.name for change in session.planned.changes if scope.adopt and change.action is Action.CREATE]
+    if absent:
+        raise InputError(f"the store holds no {', '.join(absent)}", fix="`reconciler apply` creates it")
 
 
 def exit_code(result: Result) -> int:

@@ -70,13 +70,25 @@ _OPTIONS = (
         "--policy",
         type=click.Choice(["sync", "upsert-only", "create-only"]),
         envvar="RECONCILER_POLICY",
-        help="What is permitted. [default: the target's]",
+        help="What is permitted; `sync` prunes as well. [default: the target's]",
     ),
     click.option("--allow-unsigned", is_flag=True, envvar="RECONCILER_ALLOW_UNSIGNED", help="Go on without a key."),
     click.option("--allow-empty", is_flag=True, help="Permit deleting everything."),
-    click.option("--max-delete-percent", type=click.IntRange(0, 100), help="Guard: share that may be deleted. [30]"),
-    click.option("--max-update-percent", type=click.IntRange(0, 100), help="Guard: share that may be updated. [30]"),
-    click.option("--max-deletes", type=click.IntRange(0), help="Guard: number that may be deleted. [no cap]"),
+    click.option(
+        "--max-delete-percent",
+        type=click.IntRange(0, 100),
+        help="Guard: share that may be deleted. [default: the target's, or 30]",
+    ),
+    click.option(
+        "--max-update-percent",
+        type=click.IntRange(0, 100),
+        help="Guard: share that may be updated. [default: the target's, or 30]",
+    ),
+    click.option(
+        "--max-deletes",
+        type=click.IntRange(0),
+        help="Guard: number that may be deleted. [default: the target's, or no cap]",
+    ),
 )
 
 
@@ -115,8 +127,8 @@ def prepare(where: Where, scope: Scope, voice: Voice, environ: Mapping[str, str]
     from reconciler.cache import TreeCache, cache_file
     from reconciler.clock import now
     from reconciler.composition import Tree, build_engine, plan_tree
-    from reconciler.core.problems import Severity
-    from reconciler.reports.problems import as_text
+    from reconciler.core.problems import ProblemsError, Severity
+    from reconciler.reports.problems import as_document, as_text
 
     moment = now()
     settings = _overridden(settings_of(where), scope)
@@ -126,7 +138,12 @@ def prepare(where: Where, scope: Scope, voice: Voice, environ: Mapping[str, str]
     cache = TreeCache(cache_file(environ, settings.root), salt=repr((settings.paths, settings.expiry_warning_days)))
     labels = frozenset((key, value) for key, _, value in (pair.partition("=") for pair in scope.selector))
     with build_engine(settings, environ, write=write, adopt=scope.adopt, labels=labels) as engine:
-        desired, planned = plan_tree(tree, engine, cache)
+        try:
+            desired, planned = plan_tree(tree, engine, cache)
+        except ProblemsError as error:
+            if voice.format == "json":
+                voice.document(as_document(error.problems))
+            raise
         if warnings := [problem for problem in desired.problems if problem.severity is not Severity.INFO]:
             voice.say(as_text(warnings, voice.style))
         yield Session(settings, desired, planned, engine, moment)
@@ -166,7 +183,8 @@ def _overridden(settings: Settings, scope: Scope) -> Settings:
 
     from reconciler.settings import with_overrides
 
-    target = {"policy": scope.policy, "prune": scope.prune or None}
+    prunes = scope.prune or scope.policy == "sync"
+    target = {"policy": scope.policy, "prune": prunes or None}
     limits = {
         "allow_empty": scope.allow_empty or None,
         "max_delete_percent": scope.max_delete_percent,

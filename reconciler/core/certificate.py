@@ -122,6 +122,17 @@ class ParsedCertificate:
         return Location(self.certificate.file, self.certificate.line)
 
 
+def load(data: bytes) -> x509.Certificate:
+    """Return the certificate of a DER encoding. What the library thinks of other people's serials is not printed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(data)
+
+
 def parse(data: bytes, location: Location) -> ParsedCertificate | Problem:
     """Return the certificate of one complete DER encoding, or the problem why it cannot be read."""
     try:
@@ -181,7 +192,7 @@ def _read(data: bytes, location: Location) -> ParsedCertificate:
     if algorithms is None or algorithms[0] != algorithms[1]:
         raise ValueError("its inner and outer signature algorithms differ")
     key = encoded.public_key()
-    subject, issuer = _canonical(encoded.subject), _canonical(encoded.issuer)
+    subject, issuer = canonical_name(encoded.subject), canonical_name(encoded.issuer)
     self_signature = issued(encoded, key) if subject == issuer else None
     extensions = {extension.oid: extension for extension in encoded.extensions}
     constraints = _value(extensions, x509.BasicConstraints)
@@ -231,7 +242,8 @@ def _shown(name: x509.Name) -> str:
     return printable(name.rfc4514_string()) or "(empty name)"
 
 
-def _canonical(name: x509.Name) -> Name:
+def canonical_name(name: x509.Name) -> Name:
+    """Return a name as OpenSSL compares it: letter case and runs of white space do not matter."""
     return tuple(tuple(sorted((part.oid.dotted_string, _folded(part.value)) for part in rdn)) for rdn in name.rdns)
 
 

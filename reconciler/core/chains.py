@@ -15,17 +15,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from reconciler.core.certificate import Check, canonical_name, issued, load
 from reconciler.core.hostile import printable
 from reconciler.core.observation import PresentedCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from cryptography.hazmat.primitives import hashes
 
 UNREADABLE = "(unreadable certificate)"
 
@@ -72,7 +70,7 @@ def present(der: bytes) -> PresentedCertificate:
 def readable(der: bytes) -> x509.Certificate | None:
     """Return the certificate if every field that is used here decodes."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = load(der)
         _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key())
         _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
@@ -117,7 +115,9 @@ def alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 def self_signed(certificate: x509.Certificate) -> bool:
     """Return whether the certificate is its own issuer, by name and by signature."""
-    return _named(certificate.subject) == _named(certificate.issuer) and _issued(certificate, certificate)
+    return canonical_name(certificate.subject) == canonical_name(certificate.issuer) and _issued(
+        certificate, certificate
+    )
 
 
 def walk(sent: Sequence[x509.Certificate], bundle: Sequence[x509.Certificate]) -> Path:
@@ -134,58 +134,15 @@ def walk(sent: Sequence[x509.Certificate], bundle: Sequence[x509.Certificate]) -
 
 
 def _issuers(certificate: x509.Certificate, among: Iterable[x509.Certificate]) -> Iterator[x509.Certificate]:
-    name = _named(certificate.issuer)
-    return (one for one in among if _named(one.subject) == name and _issued(certificate, one))
+    name = canonical_name(certificate.issuer)
+    return (one for one in among if canonical_name(one.subject) == name and _issued(certificate, one))
 
 
 def _namesakes(certificate: x509.Certificate, bundle: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    name = _named(certificate.issuer)
-    return tuple(one for one in bundle if _named(one.subject) == name and not _issued(certificate, one))
+    name = canonical_name(certificate.issuer)
+    return tuple(one for one in bundle if canonical_name(one.subject) == name and not _issued(certificate, one))
 
 
 def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
-    """Return whether the key of `by` made the signature. What cannot be checked here does not count.
-
-    Not `verify_directly_issued_by`: that one compares names byte for byte.
-    """
-    key = by.public_key()
-    signed = (certificate.signature, certificate.tbs_certificate_bytes)
-    try:
-        match key:
-            case rsa.RSAPublicKey():
-                key.verify(*signed, *_rsa_parameters(certificate))
-            case ec.EllipticCurvePublicKey():
-                key.verify(*signed, _ecdsa_parameters(certificate))
-            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-                key.verify(*signed)
-            case _:
-                return False
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _rsa_parameters(certificate: x509.Certificate) -> tuple[padding.AsymmetricPadding, hashes.HashAlgorithm]:
-    scheme, algorithm = certificate.signature_algorithm_parameters, certificate.signature_hash_algorithm
-    if not isinstance(scheme, padding.AsymmetricPadding) or algorithm is None:
-        raise ValueError("not an RSA signature")
-    return scheme, algorithm
-
-
-def _ecdsa_parameters(certificate: x509.Certificate) -> ec.EllipticCurveSignatureAlgorithm:
-    scheme = certificate.signature_algorithm_parameters
-    if not isinstance(scheme, ec.EllipticCurveSignatureAlgorithm):
-        raise TypeError("not an ECDSA signature")
-    return scheme
-
-
-def _named(name: x509.Name) -> tuple[frozenset[tuple[str, str]], ...]:
-    """Return a name as OpenSSL compares it: letter case and runs of white space do not matter."""
-    return tuple(
-        frozenset((part.oid.dotted_string, " ".join(_text(part.value).split()).casefold()) for part in rdn)
-        for rdn in name.rdns
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.hex()
+    """Return whether the key of `by` made the signature. What cannot be checked here does not count."""
+    return issued(certificate, by.public_key()) is Check.GOOD

@@ -7,6 +7,7 @@ Source: X.690 sections 8.1 and 10.1 (definite lengths only, as DER demands).
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def after(data: bytes) -> bytes:
 
 def elements(data: bytes, limit: int = 8) -> tuple[Element, ...]:
     """Return the first complete elements of `data`, `limit` of them at the most."""
-    return tuple(element for element, _ in zip(_complete(data), range(limit), strict=False))
+    return tuple(islice(_complete(data), limit))
 
 
 def _complete(data: bytes) -> Iterator[Element]:
@@ -73,7 +74,7 @@ def kind(data: bytes) -> str:
     revocation list is built like a certificate and counts as one here.
     """
     outer = first(data)
-    inner = elements(outer.content) if outer is not None and outer.tag == SEQUENCE else ()
+    inner = elements(outer.content, 2) if outer is not None and outer.tag == SEQUENCE else ()
     shape = tuple(element.tag for element in inner)
     if shape[:1] == (_INTEGER,):
         return "PKCS#12 key store" if inner[0].content == _PKCS12_VERSION else "private key"

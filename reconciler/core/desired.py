@@ -88,11 +88,13 @@ def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30
     defaults = _Defaults(material)
     bundles = _Bundles(material.files, now, expiry_warning_days)
     gateways: dict[str, DesiredGateway] = {}
+    named: dict[str, Manifest] = {}
     problems = [*material.problems, *defaults.problems]
     for manifest in material.manifests:
         if manifest.kind != "Gateway":
             continue
-        if (first := gateways.get(manifest.name)) is not None:
+        first = named.setdefault(manifest.name, manifest)
+        if first is not manifest:
             problems.append(_duplicate(manifest, first, material))
             continue
         assembly = _Assembly(manifest, defaults, bundles, material)
@@ -160,28 +162,37 @@ class _Bundles:
 
     def of(self, names: Sequence[str], user: str) -> TrustBundle | None:
         """Return the bundle of these files, or None if they do not make one."""
-        for name in names:
-            self._users[name].append(user)
+        self._note(names, user)
         key = tuple(sorted(set(names)))
         if key not in self._built:
             self._built[key] = build_bundle(
-                [self.parsed(name) for name in key], self._now, expiry_warning_days=self._days
+                [self._parse(name) for name in key], self._now, expiry_warning_days=self._days
             )
         return self._built[key][0]
 
-    def parsed(self, name: str) -> PemFile:
-        if name not in self._parsed:
-            self._parsed[name] = read_pem(name, self._files.data[name])
-        return self._parsed[name]
+    def parsed(self, name: str, user: str) -> PemFile:
+        """Return one file's certificates and problems."""
+        self._note((name,), user)
+        return self._parse(name)
 
     def all(self) -> Iterable[TrustBundle]:
-        return [bundle for bundle, _ in self._built.values() if bundle is not None]
+        """Return every bundle, in an order that only the file names decide."""
+        return [bundle for _, (bundle, _) in sorted(self._built.items()) if bundle is not None]
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the PEM files, each problem naming the manifests it hurts."""
         found = {problem for _, problems in self._built.values() for problem in problems}
         found.update(problem for parsed in self._parsed.values() for problem in parsed.problems)
         return [self._named(problem) for problem in found]
+
+    def _note(self, names: Iterable[str], user: str) -> None:
+        for name in names:
+            self._users[name].append(user)
+
+    def _parse(self, name: str) -> PemFile:
+        if name not in self._parsed:
+            self._parsed[name] = read_pem(name, self._files.data[name])
+        return self._parsed[name]
 
     def _named(self, problem: Problem) -> Problem:
         users = sorted(set(self._users[problem.location.file]))
@@ -241,7 +252,7 @@ class _Assembly:
             return ""
         if not self._all_there((name,), ("tls", "clientCertificate")):
             return None
-        parsed = self._bundles.parsed(name)
+        parsed = self._bundles.parsed(name, self._manifest.file)
         if has_errors(parsed.problems):
             return None
         return "\n".join(certificate.pem for certificate in parsed.certificates)
@@ -368,7 +379,7 @@ def _locate(material: Material, manifest: Manifest, pointer: str) -> Location:
     return locate(manifest.file, material.texts[manifest.file], manifest.document, pointer)
 
 
-def _duplicate(manifest: Manifest, first: DesiredGateway, material: Material) -> Problem:
-    message = f"`{manifest.name}` is also the name of {first.location.file}:{first.location.line}"
+def _duplicate(manifest: Manifest, first: Manifest, material: Material) -> Problem:
+    message = f"`{manifest.name}` is also the name of {first.file}:{first.line}"
     where = _locate(material, manifest, "/metadata/name")
     return DUPLICATE_NAME.at(where, message, fix="give one of the two another name, or remove it")

@@ -8,12 +8,11 @@ Sources: RFC 8446 section 6 for the alerts; the names are those of OpenSSL's rea
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from reconciler.core import verdicts
 from reconciler.core.hostile import printable
-from reconciler.core.observation import Diagnosis
+from reconciler.core.observation import Diagnosis, is_address
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -199,18 +198,10 @@ def _reproduce(attempt: FailedAttempt) -> str:
         return ""
     if attempt.phase == "resolve":
         return f"To see the same: getent hosts {attempt.host}"
-    name = f"-verify_ip {attempt.host}" if _is_address(attempt.host) else _by_name(attempt.host)
+    name = f"-verify_ip {attempt.host}" if is_address(attempt.host) else _by_name(attempt.host)
     trust = " -CAfile bundle.pem" if attempt.bundle else ""
     return f"To see the same: openssl s_client -connect {attempt.place} {name}{trust} -showcerts </dev/null"
 
 
 def _by_name(host: str) -> str:
     return f"-servername {host} -verify_hostname {host}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -91,7 +91,8 @@ _WEAK_CURVES: Final = frozenset(
     {"secp192r1", "sect163k1", "sect163r2"}  # the others cryptography reads have 112 bits or more
 )
 _MAX_SERIAL: Final = 2**159
-_REISSUE = "ask the CA's operator for a certificate made to RFC 5280; until then clients on Python 3.13 fail"
+_REISSUE = "ask the CA's operator for a certificate made to RFC 5280"
+_STRICT = f"{_REISSUE}; Python 3.13 and later refuse what this one has issued, though not the certificate itself"
 _REPLACE = "replace it by the CA's renewed certificate; keep both only while both are valid"
 
 
@@ -212,23 +213,23 @@ def _empty_subject(parsed: ParsedCertificate) -> Problem | None:
 def _basic_constraints(parsed: ParsedCertificate) -> Problem | None:
     constraints = parsed.basic_constraints
     if constraints is None:
-        return NO_BASIC_CONSTRAINTS.at(parsed.location, f"{_name(parsed)} has no basicConstraints", fix=_REISSUE)
+        return NO_BASIC_CONSTRAINTS.at(parsed.location, f"{_name(parsed)} has no basicConstraints", fix=_STRICT)
     if constraints.ca and not constraints.critical:
         message = f"{_name(parsed)} has basicConstraints that are not marked critical"
-        return BASIC_CONSTRAINTS_NOT_CRITICAL.at(parsed.location, message, fix=_REISSUE)
+        return BASIC_CONSTRAINTS_NOT_CRITICAL.at(parsed.location, message, fix=_STRICT)
     return None
 
 
 def _key_usage(parsed: ParsedCertificate) -> Problem | None:
     if parsed.may_sign is not None:
         return None
-    return NO_KEY_USAGE.at(parsed.location, f"{_name(parsed)} has no keyUsage", fix=_REISSUE)
+    return NO_KEY_USAGE.at(parsed.location, f"{_name(parsed)} has no keyUsage", fix=_STRICT)
 
 
 def _key_id(parsed: ParsedCertificate) -> Problem | None:
     if parsed.key_id:
         return None
-    return NO_KEY_ID.at(parsed.location, f"{_name(parsed)} has no subjectKeyIdentifier", fix=_REISSUE)
+    return NO_KEY_ID.at(parsed.location, f"{_name(parsed)} has no subjectKeyIdentifier", fix=_STRICT)
 
 
 def _pinned(parsed: ParsedCertificate) -> Problem:

@@ -53,6 +53,7 @@ _NEARLY = re.compile(
     r"|\b(?:BEGIN|END) [A-Z0-9 ]{0,40}(?:CERTIFICATE|PRIVATE KEY)\b",
     re.ASCII,
 )
+_BODY = re.compile(r"[A-Za-z0-9+/]+")  # nearly every line of a file, and never a marker
 _STRAY = re.compile(r"[ \t]*MI[A-Za-z0-9+/]{38,}={0,2}[ \t]*")
 _CONFLICT = re.compile(r"(?:<{7}|>{7}|\|{7})(?: .*)?")
 _SHOWN_LABEL = 60
@@ -104,6 +105,12 @@ class _Framing:
         self._in_stray = False
 
     def take(self, number: int, line: str) -> None:
+        if self._open is not None and _BODY.fullmatch(line):
+            self._open.body.append(line)
+        else:
+            self._judge(number, line)
+
+    def _judge(self, number: int, line: str) -> None:
         marker = _MARKER.fullmatch(line)
         stray, self._in_stray = self._in_stray, False
         if marker is not None:

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-import reconciler
 from reconciler.core.canonical import canonical_json
 from reconciler.core.hostile import printable
 from reconciler.core.observation import Diagnosis, McpObservation
+from reconciler.version import __version__
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """The revisions understood, newest first. The first one is offered."""
@@ -87,7 +87,7 @@ def _introduce(seen: _Seen) -> Generator[Call, Answer, Diagnosis | None]:
     offer = {
         "protocolVersion": PROTOCOL_VERSIONS[0],
         "capabilities": {},
-        "clientInfo": {"name": "reconciler", "version": reconciler.__version__},
+        "clientInfo": {"name": "reconciler", "version": __version__},
     }
     result = yield from _ask(seen, "initialize", offer)
     if isinstance(result, Diagnosis):

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Location, Problem, Rule, Severity
-from reconciler.core.schema import SECRET, Finding
+from reconciler.core.schema import SECRET, WRONG_VALUE, Finding
 from reconciler.core.snapshot import LEAVES_ROOT
-from reconciler.core.strict_yaml import locate, read_yaml
+from reconciler.core.strict_yaml import PROBLEM_LIMIT, locate, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,11 +38,16 @@ WRONG_KIND = Rule("wrong-kind", Severity.ERROR, "The document is ours and of a k
 PRIVATE_KEY = Rule(
     "private-key", Severity.ERROR, "A private key in git is not private. It has to be replaced by a new one."
 )
+TOO_MANY_PROBLEMS = Rule(
+    "too-many-problems", Severity.ERROR, "Past a hundred problems in one file, the first ones are what to look at."
+)
 
 API_VERSION: Final = "reconciler/v1"
 KINDS: Final = ("Gateway", "Defaults", "Config")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _NEAR: Final = 0.7
+_SHOWN: Final = 60
+_KEY_BEGINS: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +78,26 @@ class ManifestFile:
 
 
 def read_manifests(file: str, data: bytes, schemas: Schemas) -> ManifestFile:
-    """Read every document of a file. Never raises: whatever is wrong is among the problems."""
+    """Read every document of a file. Never raises: whatever is wrong is among the problems.
+
+    `file` is a root-relative POSIX path. Of many problems the first `PROBLEM_LIMIT` are reported.
+    """
     read = read_yaml(file, data)
-    problems = list(read.problems)
-    if b"PRIVATE KEY-----" in data:
-        problems.append(_private_key(file, data))
+    problems = [*_private_keys(file, data), *read.problems]
     manifests: list[Manifest] = []
     foreign = 0
     for index, document in enumerate(read.documents):
         kind = _kind(document.value)
         if kind is None:
-            found = _misfit(document.value)
-            foreign += found is None
-            problems.extend(_problems(file, data, index, [found] if found else []))
-        elif not schemas.accepts(kind, document.value):
-            problems.extend(_problems(file, data, index, schemas.explain(kind, document.value)))
+            findings = _misfit(document.value)
+            foreign += not findings
         else:
-            manifest = _manifest(kind, file, index, document)
-            bad_paths = list(_resolve_paths(manifest))
-            problems.extend(_problems(file, data, index, bad_paths))
-            if not bad_paths:
+            findings, manifest = _manifest(kind, file, index, document, schemas)
+            if manifest is not None:
                 manifests.append(manifest)
-    return ManifestFile(file, tuple(manifests), _discreet(problems) if problems else (), foreign)
+        if findings and len(problems) <= PROBLEM_LIMIT:
+            problems.extend(_problems(file, data, index, findings))
+    return ManifestFile(file, tuple(manifests), _presentable(file, problems) if problems else (), foreign)
 
 
 def parse_duration(text: str) -> float:
@@ -106,39 +112,38 @@ def _kind(value: Any) -> Kind | None:  # noqa: ANN401 - any YAML value
     return None
 
 
-def _manifest(kind: Kind, file: str, index: int, document: Document) -> Manifest:
-    metadata = document.value["metadata"]
-    return Manifest(
-        kind,
-        metadata["name"],
-        document.value["spec"],
-        file,
-        index,
-        document.line,
-        metadata.get("labels", {}),
-        metadata.get("annotations", {}),
-    )
+def _manifest(
+    kind: Kind, file: str, index: int, document: Document, schemas: Schemas
+) -> tuple[list[Finding], Manifest | None]:
+    value = document.value
+    if not schemas.accepts(kind, value):
+        return schemas.explain(kind, value), None
+    metadata, spec = value["metadata"], value["spec"]
+    findings = [] if kind == "Config" else _resolve_paths(file, spec) + _url_findings(spec)
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    manifest = Manifest(kind, metadata["name"], spec, file, index, document.line, labels, annotations)
+    return findings, None if findings else manifest
 
 
-def _misfit(value: Any) -> Finding | None:  # noqa: ANN401 - any YAML value
-    """Return why a document that is not ours might have been meant to be, or None when it is clearly foreign."""
+def _misfit(value: Any) -> list[Finding]:  # noqa: ANN401 - any YAML value
+    """Return why a document that is not ours might have been meant to be; nothing when it is clearly foreign."""
     if not isinstance(value, dict):
-        return Finding(NOT_A_MANIFEST, "", "a manifest is a mapping with `apiVersion` and `kind`", _ELSEWHERE)
+        return [Finding(NOT_A_MANIFEST, "", "a manifest is a mapping with `apiVersion` and `kind`", _ELSEWHERE)]
     version, kind = value.get("apiVersion"), value.get("kind")
     if version == API_VERSION:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1)
+        near = difflib.get_close_matches(str(kind)[:_SHOWN], KINDS, n=1)
         fix = f"did you mean `{near[0]}`?" if near else f"the kinds are: {', '.join(KINDS)}"
-        found = f"`{printable(str(kind), 40)}` is no kind" if "kind" in value else "`kind` is missing"
-        return Finding(WRONG_KIND, "/kind", found, fix)
+        found = f"`{printable(str(kind), _SHOWN)}` is no kind" if "kind" in value else "`kind` is missing"
+        return [Finding(WRONG_KIND, "/kind", found, fix)]
     if not (isinstance(version, str) and isinstance(kind, str) and version and kind):
-        return Finding(NOT_A_MANIFEST, "", "`apiVersion` and `kind` do not say what this is", _ELSEWHERE)
-    ours = kind in KINDS or difflib.SequenceMatcher(None, version, API_VERSION).ratio() > _NEAR
-    if ours and not ("." in version.partition("/")[0] and kind not in KINDS):
-        found = f"`{printable(version, 40)}` is not a version of ours"
-        return Finding(WRONG_VERSION, "/apiVersion", found, f"write `apiVersion: {API_VERSION}`")
-    return None
+        return [Finding(NOT_A_MANIFEST, "", "`apiVersion` and `kind` do not say what this is", _ELSEWHERE)]
+    if kind in KINDS or difflib.SequenceMatcher(None, version[:_SHOWN], API_VERSION).ratio() > _NEAR:
+        found = f"`{printable(version, _SHOWN)}` is not a version of ours"
+        return [Finding(WRONG_VERSION, "/apiVersion", found, f"write `apiVersion: {API_VERSION}`{_NOT_OURS}")]
+    return []
 
 
+_NOT_OURS: Final = "; if this belongs to another tool, keep it outside of the managed tree"
 _ELSEWHERE: Final = f"begin with `apiVersion: {API_VERSION}` and `kind: Gateway`, or keep this file outside of the tree"
 
 
@@ -150,44 +155,61 @@ def _problems(file: str, data: bytes, document: int, findings: list[Finding]) ->
         yield finding.rule.at(where, finding.message, fix=finding.fix)
 
 
-def _discreet(problems: list[Problem]) -> tuple[Problem, ...]:
-    """Return the problems without showing a line on which one of them found a secret."""
-    lines = {problem.location.line for problem in problems if problem.code in (SECRET.code, PRIVATE_KEY.code)}
-    return tuple(
-        replace(problem, location=replace(problem.location, snippet="")) if problem.location.line in lines else problem
-        for problem in problems
-    )
+def _presentable(file: str, problems: list[Problem]) -> tuple[Problem, ...]:
+    """Return no more than a person reads, without showing a line on which one of the problems found a secret."""
+    secret = {problem.location.line for problem in problems if problem.code == SECRET.code}
+    shown = [_without_snippet(problem) if problem.location.line in secret else problem for problem in problems]
+    if len(shown) > PROBLEM_LIMIT:
+        message = f"there are more than {PROBLEM_LIMIT} problems in this file; the others are not shown"
+        shown[PROBLEM_LIMIT:] = [TOO_MANY_PROBLEMS.at(Location(file), message, fix="mend these first")]
+    return tuple(shown)
 
 
-def _private_key(file: str, data: bytes) -> Problem:
-    line = data.count(b"\n", 0, data.index(b"PRIVATE KEY-----")) + 1
-    fix = "remove it from git and from its history, make a new one, and refer to it with `clientKeyFrom`"
-    return PRIVATE_KEY.at(Location(file, line), "a private key stands here", fix=fix)
+def _without_snippet(problem: Problem) -> Problem:
+    return replace(problem, location=replace(problem.location, snippet=""))
 
 
-def _resolve_paths(manifest: Manifest) -> Iterator[Finding]:
-    """Make the file names in `spec` root-relative, and yield those that cannot be."""
-    if manifest.kind == "Config":
+def _private_keys(file: str, data: bytes) -> Iterator[Problem]:
+    """Yield the private keys that stand in a file, whatever else it may be."""
+    if b"PRIVATE KEY-----" not in data:
         return
-    directory = posixpath.dirname(manifest.file)
-    tls = manifest.spec.get("tls", {})
-    for index, name in enumerate(tls.get("caCertificates", ())):
-        tls["caCertificates"][index] = resolved = _resolved(directory, name)
+    for found in islice(_KEY_BEGINS.finditer(data), PROBLEM_LIMIT + 1):
+        line = data.count(b"\n", 0, found.start()) + 1
+        column = len(data[data.rfind(b"\n", 0, found.start()) + 1 : found.start()].decode(errors="replace")) + 1
+        fix = "remove it from git and from its history, make a new one, and refer to it with `clientKeyFrom`"
+        yield PRIVATE_KEY.at(Location(file, line, column), "a private key stands here", fix=fix)
+
+
+def _resolve_paths(file: str, spec: dict[str, Any]) -> list[Finding]:
+    """Make the file names in `spec` root-relative, and return those that cannot be."""
+    findings = []
+    directory = posixpath.dirname(file)
+    for container, key, pointer in _paths(spec):
+        name = container[key]
+        container[key] = resolved = _resolved(directory, name)
         if resolved is None:
-            yield _escaping(f"/spec/tls/caCertificates/{index}", name)
-    for place, mapping, key in (
-        ("/spec/tls/clientCertificate", tls, "clientCertificate"),
-        ("/spec/verify/toolsLock", manifest.spec.get("verify", {}), "toolsLock"),
-    ):
-        if key in mapping:
-            name = mapping[key]
-            mapping[key] = resolved = _resolved(directory, name)
-            if resolved is None:
-                yield _escaping(place, name)
+            findings.append(_escaping(pointer, name))
+    return findings
+
+
+def _paths(spec: dict[str, Any]) -> list[tuple[Any, Any, str]]:
+    """Return where the file names stand: the list or mapping, the index or key in it, and the JSON Pointer."""
+    tls, verify = spec.get("tls", {}), spec.get("verify", {})
+    names = tls.get("caCertificates", ())
+    places: list[tuple[Any, Any, str]] = [
+        (names, index, f"/spec/tls/caCertificates/{index}") for index in range(len(names))
+    ]
+    if "clientCertificate" in tls:
+        places.append((tls, "clientCertificate", "/spec/tls/clientCertificate"))
+    if "toolsLock" in verify:
+        places.append((verify, "toolsLock", "/spec/verify/toolsLock"))
+    return places
 
 
 def _resolved(directory: str, name: str) -> str | None:
     """Return the root-relative path, or None for one that is absolute, leaves the root or is not a plain path."""
+    if "/" not in name and "\\" not in name:
+        return f"{directory}/{name}" if directory else name
     if name.startswith("/") or "\\" in name or "\0" in name:
         return None
     path = posixpath.normpath(posixpath.join(directory, name))
@@ -197,3 +219,18 @@ def _resolved(directory: str, name: str) -> str | None:
 def _escaping(pointer: str, name: str) -> Finding:
     message = f"`{printable(name, 80)}` is not a path inside of the repository"
     return Finding(LEAVES_ROOT, pointer, message, "give a path relative to this file, with `/`, that stays inside")
+
+
+def _url_findings(spec: dict[str, Any]) -> list[Finding]:
+    """Return what a pattern cannot tell about a URL: whether its port and its IPv6 address exist."""
+    url = spec.get("url", "")
+    if url.count(":") <= 1:
+        return []
+    try:
+        usable = urlsplit(url).port != 0
+    except ValueError:
+        usable = False
+    if usable:
+        return []
+    message = f"`{printable(url, 80)}` has no valid port or IPv6 address"
+    return [Finding(WRONG_VALUE, "/spec/url", message, "give a port from 1 to 65535, and an IPv6 address in brackets")]

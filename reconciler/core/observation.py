@@ -7,6 +7,7 @@ bidirectional characters.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ Trust = Literal["bundle", "system", "none"]
 
 UNREACHABLE = frozenset({"HostUnknown", "ConnectionRefused", "ConnectTimeout", "HostUnreachable", "ConnectFailed"})
 """The reasons that mean: no connection came about, so nothing is known about certificates or MCP."""
+
+UNTRIED = frozenset({"CredentialsMissing", "UrlUnusable", "ProbeFailed"})
+"""The reasons that mean: the upstream was not even called, so nothing is known about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +158,12 @@ class ProbeTarget:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_seconds: float = 5.0
     require_tools: tuple[str, ...] = ()
+
+
+def is_address(host: str) -> bool:
+    """Return whether `host` is an IP address: then a certificate has to name it as one."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

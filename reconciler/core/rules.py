@@ -8,6 +8,7 @@ from reconciler.core import (
     certificate,
     desired,
     features,
+    fitness,
     framing,
     lint,
     manifest,
@@ -28,7 +29,7 @@ _ROOMS: tuple[tuple[str, tuple[ModuleType, ...]], ...] = (
     ("Manifests", (schema, manifest, desired)),
     ("Across manifests", (lint, features)),
     ("PEM files", (framing, pem)),
-    ("Certificates and bundles", (certificate, trust)),
+    ("Certificates and bundles", (certificate, fitness, trust)),
 )
 
 

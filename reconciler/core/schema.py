@@ -2,18 +2,23 @@
 
 The Rust validator says yes in microseconds. Only a document it refuses is given to the reference implementation, whose
 errors are turned into sentences: where, what was found, what was expected, and the near name where there is one.
+
+A value that could be a secret is never repeated: nothing below a field whose name ends in `From` is, and no URL with
+something before an `@`.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+import re
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Rule, Severity
-from reconciler.core.strict_yaml import escape
+from reconciler.core.strict_yaml import PROBLEM_LIMIT, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,9 +38,11 @@ SECRET = Rule(
 )
 STATUS = Rule("status-in-manifest", Severity.ERROR, "Status is what is; git holds what should be.")
 
-_SECRET_WORDS: Final = ("token", "password", "secret", "key", "credential", "authorization")
 _VALUE_LIMIT: Final = 60
 _NEAR: Final = 0.6
+_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
+_YES: Final = frozenset({"yes", "y", "on", "true"})
+_NO: Final = frozenset({"no", "n", "off", "false"})
 
 
 class Finding(NamedTuple):
@@ -49,17 +56,14 @@ class Finding(NamedTuple):
     secret: bool = False
 
 
-@dataclass(slots=True)
 class Schemas:
     """The schemas by kind. Each is compiled when a document of its kind is first seen."""
-
-    texts: Mapping[str, str]
-    _accept: dict[str, Callable[[Any], bool]]
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         """Take JSON text by kind."""
         self.texts = texts
-        self._accept = {}
+        self._accept: dict[str, Callable[[Any], bool]] = {}
+        self._errors: dict[str, Callable[[Any], Iterator[_Error]]] = {}
 
     def accepts(self, kind: str, value: object) -> bool:
         """Return whether the schema of `kind` allows the document."""
@@ -71,58 +75,120 @@ class Schemas:
         return accept(value)
 
     def explain(self, kind: str, value: object) -> list[Finding]:
-        """Return everything the schema of `kind` does not allow in the document."""
-        from jsonschema import Draft202012Validator
+        """Return what the schema of `kind` does not allow in a document that it refused, `PROBLEM_LIMIT` at the most.
 
-        errors = Draft202012Validator(json.loads(self.texts[kind])).iter_errors(value)
-        return list(dict.fromkeys(finding for error in errors for finding in _findings(error)))
+        The list is never empty: what is refused must not go unsaid, even if the two validators ever disagreed.
+        """
+        if kind not in self._errors:
+            self._errors[kind] = _explainer(json.loads(self.texts[kind]))
+        errors = self._errors[kind](value)
+        findings = islice((finding for error in errors for finding in _findings(error)), PROBLEM_LIMIT)
+        return list(dict.fromkeys(findings)) or [_UNEXPLAINED]
+
+
+_UNEXPLAINED: Final = Finding(
+    WRONG_VALUE, "", "the schema refuses this document", "compare it with docs/fields.md", secret=True
+)
+
+
+def _explainer(schema: Mapping[str, Any]) -> Callable[[Any], Iterator[_Error]]:
+    """Return the reference validator, made to agree with the deciding one and to take time in proportion to size."""
+    from jsonschema import Draft202012Validator, ValidationError, validators
+
+    def pattern(_: object, wanted: str, instance: object, __: object) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not _regex(wanted).search(instance):
+            yield ValidationError("pattern")
+
+    def unique_items(_: object, wanted: bool, instance: object, __: object) -> Iterator[ValidationError]:
+        if wanted and isinstance(instance, list) and _repeated(instance) is not None:
+            yield ValidationError("uniqueItems")
+
+    keywords = {"pattern": pattern, "uniqueItems": unique_items}
+    validator: type[Any] = validators.extend(Draft202012Validator, keywords)  # type: ignore[no-untyped-call]
+    errors: Callable[[Any], Iterator[_Error]] = validator(schema).iter_errors
+    return errors
+
+
+@cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Compile an ECMA 262 pattern, in which `$` is the very end; Python's also matches before a last line end."""
+    return re.compile(pattern.replace("$", r"\Z"))
+
+
+def _repeated(items: list[Any]) -> int | None:
+    """Return the index of the first item that stands in the list before."""
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        text = json.dumps(item, sort_keys=True)
+        if text in seen:
+            return index
+        seen.add(text)
+    return None
 
 
 def _findings(error: _Error) -> Iterator[Finding]:
     explain = _EXPLANATIONS.get(str(error.validator), _other)
     pointer = "".join(f"/{escape(str(part))}" for part in error.absolute_path)
-    yield from explain(error, pointer)
+    about_key = "propertyNames" in error.absolute_schema_path
+    if about_key:
+        pointer = f"{pointer}/{escape(str(error.instance))}"
+    for finding in explain(error, pointer):
+        yield finding._replace(key=finding.key or about_key, secret=finding.secret or _in_reference(error))
+
+
+def _in_reference(error: _Error) -> bool:
+    return any(isinstance(part, str) and part.endswith("From") for part in error.absolute_path)
 
 
 def _unknown_fields(error: _Error, pointer: str) -> Iterator[Finding]:
     known = list(error.schema.get("properties", ()))
+    patterns = error.schema.get("patternProperties", ())
     for name in error.instance:
-        if name in known or any(_matches(pattern, name) for pattern in error.schema.get("patternProperties", ())):
+        if name in known or any(_regex(pattern).search(name) for pattern in patterns):
             continue
         place = f"{pointer}/{escape(name)}"
         shown = printable(name, _VALUE_LIMIT)
-        if not pointer and name == "status":
+        if _in_reference(error):
+            yield Finding(UNKNOWN_FIELD, pointer, f"only {_either(known)} may stand here", _near(name, known))
+        elif not pointer and name == "status":
             fix = "remove it; `reconciler status` shows what is"
             yield Finding(STATUS, place, "`status` is never written in git", fix, key=True)
         elif f"{name}From" in known or f"{name}KeyFrom" in known:
             fix = f"write `{name}From: {{env: NAME}}`, and set NAME where the reconciler runs; then change the secret"
             yield Finding(SECRET, place, f"`{shown}` holds a secret in clear text", fix, key=True, secret=True)
         else:
-            yield Finding(
-                UNKNOWN_FIELD, place, f"unknown field `{shown}`", _near(name, known), key=True, secret=_secret(name)
-            )
+            message = f"unknown field `{shown}`{_branch(error)}"
+            yield Finding(UNKNOWN_FIELD, place, message, _near(name, known), key=True)
 
 
-def _matches(pattern: str, name: str) -> bool:
-    import re
-
-    return re.search(pattern, name) is not None
+def _branch(error: _Error) -> str:
+    """Return what the fields depend on here: the schema of a branch leaves `type` to the one above."""
+    by_type = error.schema.get("properties", {}).get("type") is True
+    return f" with `type: {error.instance['type']}`" if by_type else ""
 
 
 def _near(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    folded = {each.lower().replace("_", "").replace("-", ""): each for each in known}
-    near = difflib.get_close_matches(name.lower().replace("_", "").replace("-", ""), folded, n=1, cutoff=_NEAR)
+    folded = {_folded(each): each for each in known}
+    near = difflib.get_close_matches(_folded(name[:_VALUE_LIMIT]), folded, n=1, cutoff=_NEAR)
     if near:
         return f"did you mean `{folded[near[0]]}`?"
     return f"the fields here are: {', '.join(known)}" if known else "nothing may stand here"
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
 
 
 def _missing(error: _Error, pointer: str) -> Iterator[Finding]:
     for name in error.validator_value:
         if name not in error.instance:
             within = f" under `{pointer.rpartition('/')[2]}`" if pointer else ""
-            yield Finding(MISSING, pointer, f"`{name}` is missing", f"add `{name}:`{within}")
+            yield Finding(MISSING, pointer, f"`{name}` is missing{_branch(error)}", f"add `{name}:`{within}")
 
 
 def _dependent(error: _Error, pointer: str) -> Iterator[Finding]:
@@ -133,45 +199,72 @@ def _dependent(error: _Error, pointer: str) -> Iterator[Finding]:
 
 
 def _wrong_type(error: _Error, pointer: str) -> Iterator[Finding]:
-    expected = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    wanted = " or ".join(_TYPES[each] for each in expected)
-    if error.schema.get("writeOnly") or _is_reference(error):
-        message = f"a reference is expected here, and {_type(error.instance)} was found"
+    found = _type(error.instance)
+    if set(error.schema.get("properties", ())) >= {"env", "file"}:
         fix = "write `{env: NAME}` or `{file: PATH}`; a secret itself never stands in a manifest"
         rule = SECRET if isinstance(error.instance, str) else WRONG_TYPE
-        yield Finding(rule, pointer, message, fix, secret=True)
+        yield Finding(rule, pointer, f"a reference is expected here, and {found} was found", fix, secret=True)
         return
-    quote = "string" in expected and isinstance(error.instance, (bool, int, float))
-    fix = "put it in quotes" if quote else f"write {wanted}"
-    found = _type(error.instance)
-    hint = ""
-    if "boolean" in expected and isinstance(error.instance, str):
-        hint = f" (`{printable(error.instance, 20)}` is a string in YAML 1.2)"
-        fix = "write true or false"
-    yield Finding(WRONG_TYPE, pointer, f"{wanted} is expected here, and {found} was found{hint}", fix)
+    expected = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    wanted = " or ".join(_TYPES[each] for each in expected)
+    hint, fix = _conversion(error, expected) or ("", f"write {wanted}{_example(error)}")
+    message = f"{wanted} is expected here, and {found} was found{hint}"
+    yield Finding(WRONG_TYPE, pointer, message, fix, secret="auth" in error.absolute_path)
 
 
-def _is_reference(error: _Error) -> bool:
-    return set(error.schema.get("properties", ())) >= {"env", "file"}
+def _conversion(error: _Error, expected: list[str]) -> tuple[str, str] | None:
+    """Return a hint and a fix where a scalar was read as something else than it was meant to be."""
+    instance = error.instance
+    if "boolean" in expected and isinstance(instance, str) and instance.lower() in _YES | _NO:
+        return f" (`{instance}` is a string in YAML 1.2)", f"write {'true' if instance.lower() in _YES else 'false'}"
+    if "integer" in expected and isinstance(instance, str) and instance.isdecimal():
+        return f" (`{printable(instance, 20)}` is a string here)", "write it without quotes and without leading zeros"
+    if "string" in expected and isinstance(instance, (bool, int, float)):
+        pattern = error.schema.get("pattern")
+        if pattern is None or _regex(pattern).search(json.dumps(instance)):
+            return "", "put it in quotes"
+    return None
+
+
+def _example(error: _Error) -> str:
+    examples = error.schema.get("examples")
+    if not examples:
+        return ""
+    example = examples[0] if isinstance(examples[0], str) else json.dumps(examples[0], ensure_ascii=False)
+    return f", for example `{example}`"
 
 
 def _wrong_choice(error: _Error, pointer: str) -> Iterator[Finding]:
-    choices = error.validator_value if error.validator == "enum" else [error.validator_value]
-    shown = ", ".join(str(choice) for choice in choices)
-    near = difflib.get_close_matches(str(error.instance).lower(), [str(choice) for choice in choices], n=1)
-    fix = f"did you mean `{near[0]}`?" if near else f"write {'one of: ' if len(choices) > 1 else ''}{shown}"
-    yield Finding(WRONG_VALUE, pointer, f"`{_value(error.instance)}` is not one of: {shown}", fix)
+    choices = [str(choice) for choice in error.validator_value]
+    near = difflib.get_close_matches(str(error.instance)[:_VALUE_LIMIT].lower(), choices, n=1)
+    shown = ", ".join(choices)
+    fix = f"did you mean `{near[0]}`?" if near else f"write one of: {shown}"
+    yield Finding(WRONG_VALUE, pointer, f"{_value(error.instance)} is not one of: {shown}", fix)
 
 
 def _wrong_form(error: _Error, pointer: str) -> Iterator[Finding]:
-    if pointer == "/spec/url" and "@" in error.instance:
-        fix = "take it out of the URL, and put it under `auth` as a reference"
-        yield Finding(SECRET, pointer, "the URL holds a user name or password", fix, secret=True)
+    if _USER_IN_URL.search(error.instance):
+        message = "the URL holds a user name or password"
+        yield Finding(SECRET, pointer, message, _url_fix(pointer), secret=True)
         return
-    expected = error.schema.get("description", f"must match {error.validator_value}")
-    example = error.schema.get("examples", [""])[0]
-    fix = f"for example `{example}`" if example else "correct it"
-    yield Finding(WRONG_VALUE, pointer, f"`{_value(error.instance)}` does not fit. {expected}", fix)
+    expected = error.schema.get("description", "It has another form.")
+    found = "this" if _in_reference(error) else _value(error.instance)
+    fix = _example(error).removeprefix(", ") or "correct it"
+    yield Finding(WRONG_VALUE, pointer, f"{found} does not fit. {expected}", fix)
+
+
+def _forbidden(error: _Error, pointer: str) -> Iterator[Finding]:
+    if "pattern" in error.validator_value:
+        yield Finding(SECRET, pointer, "the URL's query holds a secret", _url_fix(pointer), secret=True)
+        return
+    names = " and ".join(f"`{name}`" for name in error.validator_value.get("required", ()))
+    yield Finding(WRONG_VALUE, pointer, f"{names} cannot stand beside each other", "keep one of them")
+
+
+def _url_fix(pointer: str) -> str:
+    if pointer.endswith("/store"):
+        return "take it out of the URL; give the whole URL as RECONCILER_STORE where the reconciler runs"
+    return "take it out of the URL, and put it under `auth` as a reference; then change the secret"
 
 
 def _wrong_size(error: _Error, pointer: str) -> Iterator[Finding]:
@@ -190,15 +283,15 @@ def _wrong_size(error: _Error, pointer: str) -> Iterator[Finding]:
     )
 
 
-def _conflicting(error: _Error, pointer: str) -> Iterator[Finding]:
-    names = " and ".join(f"`{name}`" for name in error.validator_value.get("required", ()))
-    yield Finding(WRONG_VALUE, pointer, f"{names} cannot stand beside each other", "keep one of them")
+def _not_unique(error: _Error, pointer: str) -> Iterator[Finding]:
+    index = _repeated(error.instance)
+    shown = _value(error.instance[index]) if index is not None else "an item"
+    yield Finding(WRONG_VALUE, f"{pointer}/{index}", f"{shown} stands here a second time", "remove one of the two")
 
 
 def _other(error: _Error, pointer: str) -> Iterator[Finding]:
-    yield Finding(
-        WRONG_VALUE, pointer, "the value is not allowed here", f"see the field's description ({error.validator})"
-    )
+    fix = f"see the field's description ({error.validator})"
+    yield Finding(WRONG_VALUE, pointer, "the value is not allowed here", fix, secret=True)
 
 
 _SIZES: Final = {
@@ -210,7 +303,6 @@ _SIZES: Final = {
     "maxProperties": ("{found:,} fields; at most {limit:,} may be", "remove some"),
     "minimum": ("{found} is less than {limit}", "write {limit} or more"),
     "maximum": ("{found} is more than {limit}", "write {limit} or less"),
-    "uniqueItems": ("one item stands here twice", "remove one of the two"),
 }
 
 _EXPLANATIONS: Final[Mapping[str, Callable[[_Error, str], Iterator[Finding]]]] = {
@@ -219,9 +311,9 @@ _EXPLANATIONS: Final[Mapping[str, Callable[[_Error, str], Iterator[Finding]]]] =
     "dependentRequired": _dependent,
     "type": _wrong_type,
     "enum": _wrong_choice,
-    "const": _wrong_choice,
     "pattern": _wrong_form,
-    "not": _conflicting,
+    "not": _forbidden,
+    "uniqueItems": _not_unique,
     **dict.fromkeys(_SIZES, _wrong_size),
 }
 
@@ -246,8 +338,4 @@ def _type(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    return printable(value, _VALUE_LIMIT) if isinstance(value, str) else _type(value)
-
-
-def _secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET_WORDS)
+    return f"`{printable(value, _VALUE_LIMIT)}`" if isinstance(value, str) else _type(value)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from reconciler.core.canonical import digest, document
 from reconciler.core.conditions import Condition
-from reconciler.core.observation import UNREACHABLE
+from reconciler.core.observation import UNREACHABLE, UNTRIED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,6 +142,8 @@ def _reachable(verified: Verified) -> tuple[Status, str, str]:
     if tls is None:
         if mcp is not None and mcp.reason in UNREACHABLE:
             return "False", mcp.reason, mcp.message
+        if mcp is not None and mcp.reason in UNTRIED:
+            return "Unknown", mcp.reason, mcp.message
         return "True", "PlainHttp", "reached without TLS"
     if not tls.ok:
         return "False", tls.reason, tls.message

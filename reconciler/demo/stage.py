@@ -67,13 +67,19 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.rstrip() + "\n", encoding="utf-8")
 
+    def _environment(self) -> dict[str, str]:
+        """Return an environment without anything of the user's that would change the story, or be changed by it."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("RECONCILER_", "ED25519_"))}
+        colour = {"CLICOLOR_FORCE": "1"} if self.style.colour else {}
+        return {**ours, **colour, "RECONCILER_CACHE_DIR": str(self.directory / "cache")}
+
     def _run(self, shown: list[str], command: list[str], expect: int) -> None:
         self.echo("")
         self.echo(f"{self.style('$', 'green', 'bold')} {self.style(' '.join(map(_quoted, shown)), 'bold')}")
         ended = subprocess.run(  # noqa: S603 - our own words
             command,
             cwd=self.directory,
-            env={**os.environ, **({"CLICOLOR_FORCE": "1"} if self.style.colour else {})},
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,7 +10,6 @@ import errno
 import socket
 import ssl
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from select import POLLIN, poll
 from threading import Thread
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 
-from reconciler.core.observation import FailedAttempt
+from reconciler.core.observation import FailedAttempt, is_address
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ class Wire(httpcore.NetworkStream):
 
 def _resolve(host: str, port: int, deadline: Deadline) -> _Addresses:
     """Look the name up. The system's resolver cannot be interrupted, so a thread waits for it in our place."""
-    if _is_address(host):
+    if is_address(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     found: SimpleQueue[_Addresses | OSError] = SimpleQueue()
 
@@ -241,11 +240,3 @@ def _code(error: OSError) -> str:
         case socket.gaierror():
             return _RESOLVER_ERRORS.get(error.errno, "EAI_FAIL")
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.model import Certificate, TrustBundle
+    from reconciler.core.observation import PresentedCertificate
     from reconciler.core.problems import Problem
 
 
@@ -58,17 +59,24 @@ def as_document(bundle: TrustBundle | None, problems: Sequence[Problem]) -> dict
 
 
 def certificate_document(certificate: Certificate) -> dict[str, Any]:
-    """Return one certificate in the published JSON shape."""
+    """Return one certificate of a bundle in the published JSON shape."""
+    return {
+        **identity_document(certificate),
+        "root": certificate.root,
+        "ca": certificate.ca,
+        "file": certificate.file,
+        "line": certificate.line,
+    }
+
+
+def identity_document(certificate: Certificate | PresentedCertificate) -> dict[str, Any]:
+    """Return what names a certificate and says how long it is valid."""
     return {
         "subject": certificate.subject,
         "issuer": certificate.issuer,
         "sha256": certificate.sha256,
         "not_before": certificate.not_before.isoformat(),
         "not_after": certificate.not_after.isoformat(),
-        "root": certificate.root,
-        "ca": certificate.ca,
-        "file": certificate.file,
-        "line": certificate.line,
     }
 
 

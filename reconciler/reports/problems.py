@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.core.hostile import printable
 from reconciler.core.problems import Severity
 from reconciler.reports.style import PLAIN, Style, counted
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from reconciler.core.problems import Location, Problem
 
 FORMAT_VERSION: Final = "1.0"
+
+_NAME_LIMIT: Final = 1024
+_TEXT_LIMIT: Final = 4096
 
 _LOOKS: Final[Mapping[Severity, tuple[str, ...]]] = {
     Severity.ERROR: ("red", "bold"),
@@ -65,13 +69,15 @@ def as_document(problems: Sequence[Problem]) -> dict[str, Any]:
 
 def _paragraph(problem: Problem, style: Style) -> str:
     where = problem.location
+    file = printable(where.file, _NAME_LIMIT)
     severity = style(problem.severity.value, *_LOOKS[problem.severity])
-    place = style(f"{where.file}:{where.line}:{where.column}:", "bold")
-    lines = [f"{place} {severity}: {problem.message} {style(f'[{problem.code}]', 'dim')}"]
+    place = style(f"{file}:{where.line}:{where.column}:", "bold")
+    message = printable(problem.message, _TEXT_LIMIT)
+    lines = [f"{place} {severity}: {message} {style(f'[{problem.code}]', 'dim')}"]
     if where.snippet:
         lines.extend(_caret(where, style))
     if problem.fix:
-        lines.append(f"    {style('fix:', 'green')} {problem.fix}")
+        lines.append(f"    {style('fix:', 'green')} {printable(problem.fix, _TEXT_LIMIT)}")
     return "\n".join(lines)
 
 

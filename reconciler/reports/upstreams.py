@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.reports.certificates import expiry
+from reconciler.reports.certificates import expiry, identity_document
 from reconciler.reports.problems import FORMAT_VERSION
 from reconciler.reports.style import PLAIN, Style, counted
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from reconciler.core.observation import McpObservation, Observation, PresentedCertificate, TlsObservation
+    from reconciler.core.observation import McpObservation, Observation, TlsObservation
     from reconciler.core.verification import Verified
 
 
@@ -100,7 +100,7 @@ def _tls(tls: TlsObservation) -> dict[str, Any]:
         "reason": tls.reason,
         "message": tls.message,
         "fix": tls.fix,
-        "chain": [_presented(certificate) for certificate in tls.chain],
+        "chain": [{**identity_document(each), "names": list(each.names)} for each in tls.chain],
         "trust": tls.trust,
     }
 
@@ -116,15 +116,4 @@ def _mcp(mcp: McpObservation) -> dict[str, Any]:
         "tools": list(mcp.tools),
         "resources": mcp.resources,
         "prompts": mcp.prompts,
-    }
-
-
-def _presented(certificate: PresentedCertificate) -> dict[str, Any]:
-    return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "sha256": certificate.sha256,
-        "not_before": certificate.not_before.isoformat(),
-        "not_after": certificate.not_after.isoformat(),
-        "names": list(certificate.names),
     }

@@ -154,6 +154,11 @@ class _Walk:
         if path in self.files:
             return
         try:
+            path.encode()
+        except UnicodeEncodeError:
+            self.problems.append(unreadable(path, Failure.UNREADABLE, "its name is not UTF-8"))
+            return
+        try:
             self.files[path] = _read_inside(self.root, path, MANIFEST_LIMIT)
         except FileError as error:
             self.problems.append(unreadable(path, error.failure, str(error)))

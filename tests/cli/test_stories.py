@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +133,13 @@ def test_thursday_somebody_elses_gateway_is_left_alone_until_it_is_adopted(termi
     assert "No changes" in terminal("plan", "gateways", *STORE).out
 
 
+def test_only_what_is_in_the_store_and_in_the_tree_can_be_adopted(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    assert "no manifest of b" in terminal("adopt", "b", "--path", "gateways", *STORE, expect=3).err
+    assert "`reconciler apply` creates it" in terminal("adopt", "a", "--path", "gateways", *STORE, expect=3).err
+    assert rows() == []
+
+
 def test_another_owner_in_the_same_store_is_not_touched(terminal: Terminal) -> None:
     config = "apiVersion: reconciler/v1\nkind: Config\nmetadata: {name: x}\nspec: {owner: team-b, path: gateways}\n"
     terminal.gateway("a")
@@ -151,8 +161,8 @@ def test_drift_is_named_and_healed(terminal: Terminal) -> None:
     assert rows("SELECT url FROM gateways") == ["https://a.example/mcp"]
 
 
-def test_a_swapped_ca_is_tampering_even_with_the_old_signature(terminal: Terminal, authority: Authority) -> None:
-    terminal.write("gateways/root.pem", authority.pem)
+def test_a_swapped_ca_is_tampering_even_with_the_old_signature(terminal: Terminal, root: Authority) -> None:
+    terminal.write("gateways/root.pem", root.pem)
     terminal.gateway("a", tls={"caCertificates": ["root.pem"]})
     terminal("apply", "gateways", *STORE)
     rows("UPDATE gateways SET ca_certificate = ca_certificate || char(10) || '# more'")
@@ -162,11 +172,11 @@ def test_a_swapped_ca_is_tampering_even_with_the_old_signature(terminal: Termina
         terminal("verify", *STORE, "-o", "json", expect=6).document["gateways"][0]["signature"]["bundle"] == "invalid"
     )
     terminal("apply", "gateways", *STORE)
-    assert rows("SELECT ca_certificate FROM gateways") == [authority.pem]
+    assert rows("SELECT ca_certificate FROM gateways") == [root.pem]
 
 
-def test_a_removed_signature_is_tampering_too(terminal: Terminal, authority: Authority) -> None:
-    terminal.write("gateways/root.pem", authority.pem)
+def test_a_removed_signature_is_tampering_too(terminal: Terminal, root: Authority) -> None:
+    terminal.write("gateways/root.pem", root.pem)
     terminal.gateway("a", tls={"caCertificates": ["root.pem"]})
     terminal("apply", "gateways", *STORE)
     rows("UPDATE gateways SET ca_certificate_sig = NULL, signing_algorithm = NULL")
@@ -205,15 +215,15 @@ def test_a_protected_gateway_takes_two_commits_to_remove(terminal: Terminal) -> 
 
 
 @pytest.fixture
-def upstream(authority: Authority) -> Iterator[Upstream]:
-    with Upstream("payments", authority.issue_server(["localhost"]), {"charge": "Charge a card"}) as server:
+def upstream(root: Authority) -> Iterator[Upstream]:
+    with Upstream("payments", root.issue_server(["localhost"]), {"charge": "Charge a card"}) as server:
         yield server
 
 
 def test_friday_an_upstream_is_proved_and_its_conditions_are_kept(
-    terminal: Terminal, authority: Authority, upstream: Upstream
+    terminal: Terminal, root: Authority, upstream: Upstream
 ) -> None:
-    terminal.write("gateways/root.pem", authority.pem)
+    terminal.write("gateways/root.pem", root.pem)
     tls = {"caCertificates": ["root.pem"], "systemTrust": False}
     required = {"mode": "required", "requireTools": ["charge"]}
     terminal.gateway("payments", url=upstream.url, transport="streamable-http", tls=tls, verify=required)
@@ -228,7 +238,7 @@ def test_friday_an_upstream_is_proved_and_its_conditions_are_kept(
 
 
 def test_a_bundle_that_would_break_a_required_upstream_is_held_and_the_old_row_stays(
-    terminal: Terminal, authority: Authority, upstream: Upstream, now: datetime
+    terminal: Terminal, root: Authority, upstream: Upstream, now: datetime
 ) -> None:
     def with_root(pem: str) -> None:
         terminal.write("gateways/root.pem", pem)
@@ -236,19 +246,19 @@ def test_a_bundle_that_would_break_a_required_upstream_is_held_and_the_old_row_s
         verify = {"mode": "required"}
         terminal.gateway("payments", url=upstream.url, transport="streamable-http", tls=tls, verify=verify)
 
-    with_root(authority.pem)
+    with_root(root.pem)
     terminal("apply", "gateways", *STORE)
-    with_root(Authority.root("Test Root CA", Lifetime.around(now)).pem)
+    with_root(Authority.root("Payments Root CA", Lifetime.around(now)).pem)
     held = terminal("apply", "gateways", *STORE, expect=6)
     assert "held, because the upstream would not work with it (CaRotated)" in held.out
-    assert rows("SELECT ca_certificate FROM gateways") == [authority.pem]
+    assert rows("SELECT ca_certificate FROM gateways") == [root.pem]
     assert terminal("verify", *STORE).code == 0
 
 
 def test_an_upstream_that_is_down_does_not_block_the_others_and_is_reported(
-    terminal: Terminal, authority: Authority, upstream: Upstream
+    terminal: Terminal, root: Authority, upstream: Upstream
 ) -> None:
-    terminal.write("gateways/root.pem", authority.pem)
+    terminal.write("gateways/root.pem", root.pem)
     common = {"transport": "streamable-http", "tls": {"caCertificates": ["root.pem"]}, "verify": {"mode": "report"}}
     terminal.gateway("up", url=upstream.url, **common)
     terminal.gateway("down", url="https://localhost:9/mcp", **common)
@@ -257,6 +267,51 @@ def test_an_upstream_that_is_down_does_not_block_the_others_and_is_reported(
     assert "1 of 2 upstreams answered" in applied.out
     assert rows() == ["down", "up"]
     assert "ConnectionRefused" in terminal("status", *STORE).out
+
+
+def test_openssl_accepts_what_is_stored(terminal: Terminal, root: Authority, issuing: Authority) -> None:
+    terminal.write("gateways/issuing.pem", issuing.pem)
+    terminal.write("gateways/root.pem", root.pem)
+    terminal.write("server.pem", issuing.issue_server(["payments.example"]).leaf_pem)
+    terminal.gateway("payments", tls={"caCertificates": ["issuing.pem", "root.pem"]})
+    terminal("apply", "gateways", *STORE)
+    ((bundle, signature),) = rows("SELECT ca_certificate, ca_certificate_sig FROM gateways")
+    terminal.write("bundle.pem", bundle)
+    (terminal.directory / "bundle.sig").write_bytes(bytes.fromhex(signature))
+    openssl("verify", "-CAfile", "bundle.pem", "-verify_hostname", "payments.example", "server.pem")
+    openssl("pkey", "-in", "../signing.key", "-pubout", "-out", "public.pem")
+    openssl(
+        "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "public.pem", "-in", "bundle.pem", "-sigfile", "bundle.sig"
+    )
+    assert terminal("ca", "normalize", "gateways/root.pem", "gateways/issuing.pem").out == bundle + "\n"
+
+
+def openssl(*arguments: str) -> None:
+    ended = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_shells_complete_commands(terminal: Terminal) -> None:
+    asked = {"_RECONCILER_COMPLETE": "bash_complete", "COMP_WORDS": "reconciler pl", "COMP_CWORD": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler"],
+        cwd=terminal.directory,
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == ["plain,plan"]
+
+
+def test_hostile_names_reach_no_terminal_and_break_no_json(terminal: Terminal) -> None:
+    for name in (b"caf\xe9.yaml", b"\x1b[2J\n::error::.yaml", "\u202egpj.yaml".encode()):
+        (terminal.directory / os.fsdecode(name)).write_text("nonsense")
+    refused = terminal("validate", ".", expect=3)
+    assert not set("\x1b\u202e") & set(refused.out + refused.err)
+    assert len(refused.out.splitlines()) == 3 * 2 + 2 * 2 + 1  # each with its fix, two with a line and a caret
+    assert terminal("validate", ".", "-o", "json", expect=3).document["error_count"] == 3
+    assert terminal("plan", ".", "-o", "json", expect=3).document["valid"] is False
 
 
 def test_usage_errors_have_their_own_code(terminal: Terminal) -> None:

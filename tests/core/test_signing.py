@@ -179,6 +179,20 @@ EMPTY = Keyring.of({})
         ("", SIGNATURE, EMPTY, SignatureStatus.INVALID),
         ("\udc80", SIGNATURE, RING, SignatureStatus.INVALID),
     ],
+    ids=[
+        "genuine",
+        "text changed",
+        "signature changed",
+        "no signature at all",
+        "signature missing",
+        "signature missing and no keys",
+        "no keys",
+        "nothing to sign",
+        "nothing to sign and no keys",
+        "signature without a text",
+        "signature without a text and no keys",
+        "a text that is no Unicode",
+    ],
 )
 def test_every_pair_of_text_and_signature_has_a_status(
     text: str, signature: str, ring: Keyring, status: SignatureStatus
@@ -212,6 +226,7 @@ def test_verdicts_do_not_make_keyrings_different() -> None:
         spki(PAIR.public).decode().strip(),
         spki(PAIR.public).decode().replace("\n", "\r\n"),
     ],
+    ids=["base64", "white space around", "PEM", "PEM without its last line end", "CRLF"],
 )
 def test_a_public_key_is_base64_or_pem(text: str) -> None:
     assert Keyring.of({"key": text}).key_ids == {key_id(PAIR.public)}
@@ -235,6 +250,7 @@ def elliptic_public() -> str:
         (spki(PAIR.public).decode() * 2, "neither"),
         (PAIR.private.decode(), "private key"),
     ],
+    ids=["empty", "prose", "31 bytes", "zero", "zero with a sign", "hex", "EC", "two keys", "private"],
 )
 def test_a_bad_entry_is_named_and_not_repeated(text: str, what: str) -> None:
     with pytest.raises(InputError, match="the trusted key payments") as caught:
@@ -266,7 +282,7 @@ REFUSED = {
     "encrypted": (LOCKED, "is encrypted"),
     "RSA in PKCS#8": (form(RSA, PrivateFormat.PKCS8), "RSA"),
     "RSA in PKCS#1": (form(RSA, PrivateFormat.TraditionalOpenSSL), "RSA"),
-    "EC in PKCS#8": (form(EC, PrivateFormat.PKCS8), "EllipticCurve"),
+    "EC in PKCS#8": (form(EC, PrivateFormat.PKCS8), "of kind EC,"),
     "EC in SEC 1": (form(EC, PrivateFormat.TraditionalOpenSSL), "an EC key"),
     "Ed448": (
         ed448.Ed448PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),

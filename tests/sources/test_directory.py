@@ -78,6 +78,12 @@ def test_a_dangling_link_and_a_pipe_are_unreadable_and_nothing_hangs(tmp_path: P
     assert sorted(codes(source)) == [("gone.yaml", "unreadable-file"), ("pipe.yaml", "unreadable-file")]
 
 
+def test_a_name_that_is_not_unicode_is_a_problem_not_a_crash(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.yaml")).write_text("x")
+    (problem,) = Directory(tmp_path).scan(["."]).problems
+    assert "not UTF-8" in problem.message
+
+
 @pytest.mark.parametrize(("size", "expected"), [(MANIFEST_LIMIT, []), (MANIFEST_LIMIT + 1, ["file-too-large"])])
 def test_a_manifest_may_be_one_mebibyte(tmp_path: Path, size: int, expected: list[str]) -> None:
     source = tree(tmp_path, {"big.yaml": "x" * size})

@@ -414,7 +414,9 @@ def test_whatever_the_moment_of_its_death_an_apply_is_done_or_not_done(database:
 
 def _killed_after(database: Path, applies: int) -> int:
     """Start the writer, kill it when it has reported so many applies, and return the last that it reported."""
-    with subprocess.Popen([sys.executable, str(WRITER), str(database)], stdout=subprocess.PIPE, text=True) as writer:
+    command = [sys.executable, str(WRITER), str(database)]
+    environ = {**os.environ, "PYTHONPATH": str(WRITER.parents[1])}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         last = int(writer.stdout.readline())
         for _ in range(applies):

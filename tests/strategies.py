@@ -1,4 +1,4 @@
-"""Gateways of every shape that a manifest can give them, for hypothesis."""
+"""Gateways of every shape that a manifest can give them, and what git says about them, for hypothesis."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from reconciler.core.model import (
     Auth,
     ContextForgeOptions,
+    DesiredGateway,
     Gateway,
     KuadrantOptions,
     SecretReference,
     Transport,
+    VerifyPolicy,
     Visibility,
 )
+from reconciler.core.problems import Location, Problem, Severity
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -68,3 +71,26 @@ gateways = st.builds(
     kuadrant=kuadrant_options,
 )
 fleets = st.lists(gateways, max_size=6, unique_by=lambda gateway: gateway.name.replace("-", ""))
+
+desired_gateways = st.builds(
+    DesiredGateway,
+    gateways,
+    st.builds(Location, words, st.integers(1, 9999)),
+    pairs(texts),
+    st.builds(
+        VerifyPolicy,
+        st.sampled_from(("required", "report", "off")),
+        st.floats(0.001, 6000),
+        st.lists(words, max_size=3).map(tuple),
+    ),
+    st.booleans(),
+)
+desired_fleets = st.lists(desired_gateways, max_size=4, unique_by=lambda wanted: wanted.gateway.name)
+problems = st.builds(
+    Problem,
+    words,
+    st.sampled_from(Severity),
+    texts,
+    st.builds(Location, words, st.integers(1, 999), st.integers(1, 99), texts, texts, st.integers(1, 99)),
+    texts,
+)
