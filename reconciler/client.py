@@ -63,12 +63,18 @@ def open_client(store: str, name: str, keyring: Keyring) -> httpx.Client:
         opened.close()
     if row is None:
         raise InputError(f"the store holds no gateway named {name}", fix="`reconciler status` lists them")
+    return httpx.Client(base_url=_origin(name, row.gateway.url), verify=trust_context(row, keyring), trust_env=False)
+
+
+def _origin(name: str, text: str) -> httpx.URL:
+    import httpx
+
     try:
-        url = httpx.URL(row.gateway.url)
+        url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InputError(
-            f"what the store holds as the URL of {name} is none", fix="`reconciler apply` writes the reviewed one back"
-        )
-    return httpx.Client(base_url=url.copy_with(raw_path=b"/"), verify=trust_context(row, keyring), trust_env=False)
+    if url.scheme in ("http", "https") and url.host:
+        return url.copy_with(raw_path=b"/")
+    raise InputError(
+        f"what the store holds as the URL of {name} is none", fix="`reconciler apply` writes the reviewed one back"
+    )

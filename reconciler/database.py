@@ -31,7 +31,10 @@ _EXPLAINED: Final = {
     sqlite3.SQLITE_NOTADB: ("is not an SQLite database", "name another file, or restore this one"),
     sqlite3.SQLITE_CORRUPT: ("is damaged", "restore it from a backup; `sqlite3 FILE .recover` saves what it can"),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "free some space; nothing of this write was kept"),
-    sqlite3.SQLITE_READONLY: ("may not be written", "check who owns the file and its directory"),
+    sqlite3.SQLITE_READONLY: (
+        "may not be written",
+        "check who owns the file and its directory; SQLite writes beside the file even to read it",
+    ),
     sqlite3.SQLITE_PERM: ("may not be opened", "check who owns the file and its directory"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check that the file and its directory may be read and written"),
     sqlite3.SQLITE_IOERR: ("cannot be read or written: the disk failed", "look at the system's log"),
@@ -87,7 +90,7 @@ def open_database(
     elif not path.exists():
         return None
     with ExitStack() as undo:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = _connect(path)
         undo.callback(connection.close)
         _configure(connection)
         if not _is_ours(connection, path):
@@ -103,8 +106,19 @@ def open_database(
 
 
 def _create(path: Path) -> None:
+    """Create the file, or what a link at `path` leads to, unless it exists.
+
+    One that exists is not even opened: closing it again would drop the locks that other connections of this process
+    hold (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Connect by URI: SQLite then creates no file of its own, with a mode of its own, and no name is special to it."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -19,10 +20,28 @@ _MOST_WORKERS: Final = 8
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return `function` of every item, in order. Items reach the processes by fork; only results are copied."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, _MOST_WORKERS)
-    if len(items) < WORTHWHILE or workers == 1 or not _may_fork():
-        return [function(item) for item in items]
+    """Return `function` of every item, in order. Items reach the processes by fork; only results are copied.
+
+    Where processes cannot be had, or one of them dies, the work is done here.
+    """
+    if len(items) >= WORTHWHILE and (workers := _workers()) > 1:
+        from concurrent.futures.process import BrokenProcessPool
+
+        with suppress(OSError, NotImplementedError, BrokenProcessPool):
+            return _by_processes(function, items, workers)
+    return [function(item) for item in items]
+
+
+def _workers() -> int:
+    """Return how many processes may share the work: one thread here, or forking could deadlock a child."""
+    import threading
+
+    if not hasattr(os, "fork") or not hasattr(os, "sched_getaffinity") or threading.active_count() > 1:
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+
+
+def _by_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -41,10 +60,3 @@ def _inherit(function: Callable[..., object], items: Sequence[object]) -> None:
 def _work(chunk: range) -> list[object]:
     function, items = _inherited[-1]
     return [function(items[index]) for index in chunk]
-
-
-def _may_fork() -> bool:
-    """Return whether this process has one thread: forking with others running can deadlock the child."""
-    import threading
-
-    return hasattr(os, "fork") and threading.active_count() == 1

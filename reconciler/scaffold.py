@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import InputError
@@ -20,7 +21,7 @@ metadata:
   name: gateways
 spec:
   # Who writes: what other owners hold in the same store is never touched.
-  owner: {owner}
+  owner: "{owner}"
   # Where the manifests are, and the store that is kept as they say.
   path: gateways
   store: sqlite:///gateways.db
@@ -96,14 +97,28 @@ _GITIGNORE: Final = """\
 """
 
 
+_OWNER: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def fitting_owner(name: str) -> str:
+    """Return the name of a directory as that of an owner: what an owner's cannot hold becomes a hyphen."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:63].strip("_.-") or "reconciler"
+
+
 def scaffold(directory: Path, owner: str, private_key: bytes, public_key: str, schemas: Mapping[str, str]) -> list[str]:
     """Write a first repository into `directory` and return the names of the files made, in order.
 
     Raises:
-        InputError: one of the files exists already, or the directory cannot be written. Nothing is overwritten.
+        InputError: one of the files exists already, or the directory cannot be written, or the owner's name does not
+            fit. Nothing is overwritten.
     """
     from reconciler.signers.keyfile import write_new_key
 
+    if not _OWNER.fullmatch(owner):
+        raise InputError(
+            "the owner's name does not fit: letters, digits, `-`, `_` and `.`, at most 63",
+            fix=f"for example --owner {fitting_owner(owner)}",
+        )
     files = {
         "reconciler.yaml": _CONFIG.format(owner=owner, key_file=KEY_FILE, public_key=public_key),
         "gateways/example.yaml": _EXAMPLE,

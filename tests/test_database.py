@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+
+def family(kind: type[sqlite3.Error]) -> Iterator[type[sqlite3.Error]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from family(child)
+
+
 ONE = ("CREATE TABLE one (a)", "INSERT INTO one VALUES (1)")
 TWO = ("ALTER TABLE one ADD COLUMN b DEFAULT 2",)
 BROKEN = ("CREATE TABLE three (a)", "CREATE TABLE three (a)")
@@ -73,6 +80,12 @@ def test_whatever_is_raised_in_a_transaction_undoes_it(connection: sqlite3.Conne
         interrupted()
     assert connection.execute("SELECT a FROM one").fetchall() == [(1,)]
     assert not connection.in_transaction
+
+
+@pytest.mark.parametrize("kind", list(family(sqlite3.Error)))
+def test_no_exception_of_the_driver_leaves(file: Path, kind: type[sqlite3.Error]) -> None:
+    with pytest.raises(StoreError, match="did not do as it was told: the driver's words"), errors_of(file):
+        raise kind("the driver's words")
 
 
 def test_a_file_is_closed_again_when_it_cannot_be_prepared(file: Path) -> None:

@@ -25,11 +25,11 @@ def init(directory: Path, owner: str | None, voice: Voice) -> int:
     Nothing that exists is overwritten. The private key is git-ignored and readable by you alone.
     """
     from reconciler.core.signing import generate, public_text
-    from reconciler.scaffold import KEY_FILE, scaffold
+    from reconciler.scaffold import KEY_FILE, fitting_owner, scaffold
     from reconciler.schema_files import schema_texts
 
     pair = generate()
-    name = owner or directory.resolve().name
+    name = owner or fitting_owner(directory.resolve().name)
     files = scaffold(directory, name, pair.private, public_text(pair.public), schema_texts())
     for file in files:
         note = "  (private, not for git)" if file == KEY_FILE else ""

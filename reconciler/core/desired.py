@@ -259,6 +259,8 @@ class _Assembly:
 
     def _all_there(self, names: Sequence[str], pointer: tuple[str, ...]) -> bool:
         failures = self._material.files.failures
+        if not failures:
+            return True
         missing = [(index, name) for index, name in enumerate(names) if name in failures]
         for index, name in missing:
             self.problems.append(self._unavailable(name, index, pointer))

@@ -137,7 +137,9 @@ def _misfit(value: Any) -> list[Finding]:  # noqa: ANN401 - any YAML value
         return [Finding(WRONG_KIND, "/kind", found, fix)]
     if not (isinstance(version, str) and isinstance(kind, str) and version and kind):
         return [Finding(NOT_A_MANIFEST, "", "`apiVersion` and `kind` do not say what this is", _ELSEWHERE)]
-    if kind in KINDS or difflib.SequenceMatcher(None, version[:_SHOWN], API_VERSION).ratio() > _NEAR:
+    mistyped = difflib.SequenceMatcher(None, version[:_SHOWN], API_VERSION).ratio() > _NEAR
+    has_domain = "." in version.partition("/")[0]  # as that of the Gateway of Kubernetes
+    if mistyped or (kind in KINDS and not has_domain):
         found = f"`{printable(version, _SHOWN)}` is not a version of ours"
         return [Finding(WRONG_VERSION, "/apiVersion", found, f"write `apiVersion: {API_VERSION}`{_NOT_OURS}")]
     return []

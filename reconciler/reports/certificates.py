@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.hostile import printable
 from reconciler.reports.problems import FORMAT_VERSION, diagnostics
-from reconciler.reports.style import PLAIN, Style, counted
+from reconciler.reports.style import NAME_LIMIT, PLAIN, Style, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def expiry(not_after: datetime, now: datetime) -> str:
     """Return `expires 2030-01-31 (in 120 days)`, or `expired …`."""
     days = (not_after - now).days
     day = f"{not_after:%Y-%m-%d}"
-    return f"expired {day} ({-days} days ago)" if days < 0 else f"expires {day} (in {counted(days, 'day')})"
+    return f"expired {day} ({counted(-days, 'day')} ago)" if days < 0 else f"expires {day} (in {counted(days, 'day')})"
 
 
 def as_text(
@@ -84,7 +85,7 @@ def _file_line(name: str, size: int, failed: bool, bundle: TrustBundle | None, s
     certificates = [c for c in bundle.certificates if c.file == name] if bundle else []
     root = " (Root CA)" if any(certificate.root and certificate.ca for certificate in certificates) else ""
     mark = style("✗", "red") if failed else style("✓", "green")
-    return f"{mark} {name}, {size:,} bytes{root}"
+    return f"{mark} {printable(name, NAME_LIMIT)}, {size:,} bytes{root}"
 
 
 def _certificate_lines(certificates: Sequence[Certificate], now: datetime, style: Style) -> list[str]:
@@ -94,6 +95,8 @@ def _certificate_lines(certificates: Sequence[Certificate], now: datetime, style
         lines.append(f"  {number}. {style(certificate.subject + root, 'bold')}")
         if not certificate.root:
             lines.append(f"     issued by {certificate.issuer}")
-        lines.append(f"     {expiry(certificate.not_after, now)}, {certificate.file}:{certificate.line}")
+        lines.append(
+            f"     {expiry(certificate.not_after, now)}, {printable(certificate.file, NAME_LIMIT)}:{certificate.line}"
+        )
         lines.append(f"     sha256 {certificate.sha256}")
     return lines

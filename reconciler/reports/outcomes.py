@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.core.hostile import printable
 from reconciler.reports.problems import FORMAT_VERSION
-from reconciler.reports.style import PLAIN, Style, counted
+from reconciler.reports.style import PLAIN, TEXT_LIMIT, Style, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,5 +52,5 @@ def documents(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _line(outcome: Outcome, style: Style) -> str:
     mark, colour = _MARKS[outcome.status]
-    reason = f": {outcome.reason}" if outcome.reason else ""
-    return f"  {style(mark, colour)} {outcome.action} {outcome.name} {style(outcome.status, colour)}{reason}"
+    reason = f": {printable(outcome.reason, TEXT_LIMIT)}" if outcome.reason else ""
+    return f"  {style(mark, colour)} {outcome.action} {printable(outcome.name)} {style(outcome.status, colour)}{reason}"

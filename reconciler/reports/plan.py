@@ -10,7 +10,7 @@ from reconciler.core.hostile import printable
 from reconciler.core.model import Action, Reason
 from reconciler.reports.certificates import one_line
 from reconciler.reports.problems import FORMAT_VERSION, diagnostics
-from reconciler.reports.style import PLAIN, Style, counted, short_revision
+from reconciler.reports.style import NAME_LIMIT, PLAIN, Style, counted, short_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,9 +58,9 @@ class Context:
 
 def as_text(plan: Plan, context: Context, style: Style = PLAIN) -> str:
     """Return the plan for people, deletions first."""
-    revision = f" at {short_revision(plan.revision)}" if plan.revision else ""
+    revision = f" at {printable(short_revision(plan.revision))}" if plan.revision else ""
     dirty = " with uncommitted changes" if plan.dirty else ""
-    lines = [style(f"Plan for {context.target}{revision}{dirty}", "bold"), ""]
+    lines = [style(f"Plan for {printable(context.target, NAME_LIMIT)}{revision}{dirty}", "bold"), ""]
     for change in sorted(plan.changes, key=lambda change: (change.action is not Action.DELETE, change.name)):
         lines.extend(_change(change, context, style))
     lines.extend(_conflict(conflict, style) for conflict in plan.conflicts)
@@ -143,8 +143,8 @@ def _paths(fields: Sequence[str]) -> list[str]:
 def _change(change: Change, context: Context, style: Style) -> Iterator[str]:
     mark, colour = _MARKS[change.action]
     reason = _REASONS[change.reason]
-    where = f"{change.location.file}:{change.location.line}" if change.location else ""
-    words = [style(f"{mark} {change.action} {change.name}", colour, "bold")]
+    where = f"{printable(change.location.file, NAME_LIMIT)}:{change.location.line}" if change.location else ""
+    words = [style(f"{mark} {change.action} {printable(change.name)}", colour, "bold")]
     words.extend(style(word, "dim") for word in (reason, where) if word)
     yield "  ".join(words)
     if change.action is Action.CREATE and change.after is not None:
@@ -191,19 +191,20 @@ def _value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_value(item)}' for key, item in value.items() if item)}}}"
+        return f"{{{', '.join(f'{printable(key)}: {_value(item)}' for key, item in value.items() if item)}}}"
     return printable(str(value)) if value not in ("", None) else '""'
 
 
 def _conflict(conflict: Conflict, style: Style) -> str:
-    name = style(f"! conflict {conflict.name}", "red", "bold")
+    shown = printable(conflict.name)
+    name = style(f"! conflict {shown}", "red", "bold")
     if conflict.owner:
-        return f"{name}  owned by {conflict.owner}, so it is left alone"
-    return f"{name}  exists and nobody owns it; take it over with `reconciler adopt {conflict.name}`"
+        return f"{name}  owned by {printable(conflict.owner)}, so it is left alone"
+    return f"{name}  exists and nobody owns it; take it over with `reconciler adopt {shown}`"
 
 
 def _orphan(orphan: Orphan, style: Style) -> str:
-    return f"{style(f'? keep {orphan.name}', 'yellow')}  {_KEPT[orphan.why]}"
+    return f"{style(f'? keep {printable(orphan.name)}', 'yellow')}  {_KEPT[orphan.why]}"
 
 
 def _guards(verdicts: Sequence[Verdict], style: Style) -> Iterator[str]:

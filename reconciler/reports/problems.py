@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Severity
-from reconciler.reports.style import PLAIN, Style, counted
+from reconciler.reports.style import NAME_LIMIT, PLAIN, TEXT_LIMIT, Style, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = "1.0"
 
-_NAME_LIMIT: Final = 1024
-_TEXT_LIMIT: Final = 4096
 
 _LOOKS: Final[Mapping[Severity, tuple[str, ...]]] = {
     Severity.ERROR: ("red", "bold"),
@@ -69,22 +68,31 @@ def as_document(problems: Sequence[Problem]) -> dict[str, Any]:
 
 def _paragraph(problem: Problem, style: Style) -> str:
     where = problem.location
-    file = printable(where.file, _NAME_LIMIT)
+    file = printable(where.file, NAME_LIMIT)
     severity = style(problem.severity.value, *_LOOKS[problem.severity])
     place = style(f"{file}:{where.line}:{where.column}:", "bold")
-    message = printable(problem.message, _TEXT_LIMIT)
+    message = printable(problem.message, TEXT_LIMIT)
     lines = [f"{place} {severity}: {message} {style(f'[{problem.code}]', 'dim')}"]
-    if where.snippet:
+    if where.snippet and where.column <= len(where.snippet) + 1:
         lines.extend(_caret(where, style))
     if problem.fix:
-        lines.append(f"    {style('fix:', 'green')} {printable(problem.fix, _TEXT_LIMIT)}")
+        lines.append(f"    {style('fix:', 'green')} {printable(problem.fix, TEXT_LIMIT)}")
     return "\n".join(lines)
 
 
 def _caret(where: Location, style: Style) -> list[str]:
     number = str(where.line)
     margin = " " * len(number)
-    indent = "".join("\t" if character == "\t" else " " for character in where.snippet[: where.column - 1])
-    mark = style("^" + "~" * (max(where.length, 1) - 1), "green")
     shown = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in where.snippet)
+    start = where.column - 1
+    indent = "".join("\t" if character == "\t" else " " * _width(character) for character in shown[:start])
+    marked = sum(_width(character) for character in shown[start : start + where.length])
+    mark = style("^" + "~" * (marked - 1), "green")
     return [f"  {style(f'{number} |', 'dim')} {shown}", f"  {style(f'{margin} |', 'dim')} {indent}{mark}"]
+
+
+def _width(character: str) -> int:
+    """Return the columns that a character takes on a terminal (UAX 11; marks stand on the character before them)."""
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

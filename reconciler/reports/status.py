@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.hostile import printable
 from reconciler.reports.certificates import certificate_document, expiry, one_line
 from reconciler.reports.problems import FORMAT_VERSION
-from reconciler.reports.style import PLAIN, Style, counted, short_revision
+from reconciler.reports.style import PLAIN, TEXT_LIMIT, Style, counted, short_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ def as_text(standings: Sequence[Standing], last_apply: str, now: datetime, style
     """Return a table with a line per gateway, what is wrong below it, and the last apply."""
     if not standings:
         return "The store holds no gateway."
-    width = max(len("GATEWAY"), *(len(standing.name) for standing in standings))
+    width = max(len("GATEWAY"), *(len(printable(standing.name)) for standing in standings))
     lines = [style(f"{'GATEWAY':{width}}  READY    TOOLS  BUNDLE EXPIRES          REVISION", "bold")]
     for standing in standings:
         lines.extend(_gateway(standing, width, now, style))
@@ -33,12 +34,16 @@ def as_text(standings: Sequence[Standing], last_apply: str, now: datetime, style
 
 def details(standing: Standing, now: datetime, style: Style = PLAIN) -> str:
     """Return everything about one gateway."""
-    lines = [style(standing.name, "bold"), f"  url       {standing.url}", f"  owner     {standing.owner or '(nobody)'}"]
-    lines.append(f"  revision  {short_revision(standing.revision) or '-'}")
-    lines.append("  conditions")
+    lines = [
+        style(printable(standing.name), "bold"),
+        f"  url       {printable(standing.url, TEXT_LIMIT)}",
+        f"  owner     {printable(standing.owner) or '(nobody)'}",
+        f"  revision  {_revision(standing)}",
+        "  conditions",
+    ]
     for condition in standing.conditions:
         colour = {"True": "green", "False": "red"}.get(condition.status, "yellow")
-        message = condition.message.splitlines()[0] if condition.message else ""
+        message = _first_line(condition)
         lines.append(
             f"    {condition.type:10} {style(f'{condition.status:7}', colour)} {condition.reason}"
             f", since {condition.since:%Y-%m-%d %H:%M} UTC{': ' + message if message else ''}"
@@ -75,10 +80,18 @@ def _gateway(standing: Standing, width: int, now: datetime, style: Style) -> Ite
     tools = "-" if standing.tools is None else str(standing.tools)
     soonest = min((certificate.not_after for certificate in standing.certificates), default=None)
     dates = expiry(soonest, now).removeprefix("expires ") if soonest else "-"
-    revision = short_revision(standing.revision) or "-"
-    yield f"{standing.name:{width}}  {style(f'{word:8}', colour)} {tools:>5}  {dates:23} {revision}"
+    name = printable(standing.name)
+    yield f"{name:{width}}  {style(f'{word:8}', colour)} {tools:>5}  {dates:23} {_revision(standing)}"
     if ready.status == "False":
-        yield f"{'':{width}}  {style(ready.reason, 'red')}: {ready.message.splitlines()[0]}"
+        yield f"{'':{width}}  {style(ready.reason, 'red')}: {_first_line(ready)}"
+
+
+def _revision(standing: Standing) -> str:
+    return printable(short_revision(standing.revision)) or "-"
+
+
+def _first_line(condition: Condition) -> str:
+    return printable(condition.message.splitlines()[0], TEXT_LIMIT) if condition.message else ""
 
 
 def _condition(condition: Condition) -> dict[str, Any]:

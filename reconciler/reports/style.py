@@ -34,6 +34,10 @@ class Style:
 
 PLAIN: Final = Style()
 
+NAME_LIMIT: Final = 1024
+TEXT_LIMIT: Final = 4096
+"""How much of a name, and of a sentence, is shown; both may come from whoever writes manifests or rows."""
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return `1 gateway`, `2 gateways`."""

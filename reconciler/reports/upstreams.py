@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.core.hostile import printable
 from reconciler.reports.certificates import expiry, identity_document
 from reconciler.reports.problems import FORMAT_VERSION
-from reconciler.reports.style import PLAIN, Style, counted
+from reconciler.reports.style import PLAIN, TEXT_LIMIT, Style, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +41,11 @@ def as_document(results: Sequence[Verified]) -> dict[str, Any]:
 def _gateway(result: Verified, now: datetime, style: Style) -> Iterator[str]:
     observation = result.observation
     mark = style("✓", "green") if result.ready else style("✗", "red")
+    name = style(printable(result.name), "bold")
     if observation is None:
-        yield f"{style('·', 'dim') if result.ready else mark} {style(result.name, 'bold')}  {result.why}"
+        yield f"{style('·', 'dim') if result.ready else mark} {name}  {result.why}"
     else:
-        yield f"{mark} {style(result.name, 'bold')}  {style(_facts(observation, now), 'dim')}"
+        yield f"{mark} {name}  {style(_facts(observation, now), 'dim')}"
     if result.bundle in ("invalid", "missing"):
         yield f"    {style('tampering', 'red')}: the signature of the stored CA bundle is {result.bundle}"
         yield f"    {style('fix:', 'green')} `reconciler apply` writes the reviewed bundle back"
@@ -64,20 +66,22 @@ def _facts(observation: Observation, now: datetime) -> str:
         facts.append(f"MCP {mcp.protocol_version}")
         facts.append(counted(len(mcp.tools), "tool"))
     facts.append(f"{observation.seconds * 1000:.0f} ms")
-    return ", ".join(fact for fact in facts if fact)
+    return printable(", ".join(fact for fact in facts if fact))
 
 
 def _diagnosis(part: TlsObservation | McpObservation, style: Style) -> Iterator[str]:
     if part.ok and not part.fix:
         return
-    label = style("warning", "yellow") if part.ok else style(part.reason, "red")
-    first, *rest = part.message.splitlines()
-    yield f"    {label}: {first}"
-    yield from (f"      {line}" for line in rest)
+    label = f"{style('warning', 'yellow') if part.ok else style(part.reason, 'red')}:"
+    yield from _indented(label, part.message)
     if part.fix:
-        first, *rest = part.fix.splitlines()
-        yield f"    {style('fix:', 'green')} {first}"
-        yield from (f"      {line}" for line in rest)
+        yield from _indented(style("fix:", "green"), part.fix)
+
+
+def _indented(label: str, text: str) -> Iterator[str]:
+    first, *rest = text.splitlines() or [""]
+    yield f"    {label} {printable(first, TEXT_LIMIT)}"
+    yield from (f"      {printable(line, TEXT_LIMIT)}" for line in rest)
 
 
 def _document(result: Verified) -> dict[str, Any]:

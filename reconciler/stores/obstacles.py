@@ -46,7 +46,11 @@ def _taken(change: Change, holders: Mapping[str, str], claims: dict[str, str], c
     rival = claims.setdefault(wanted, change.name)
     if rival == change.name and holders.get(wanted) not in changed:
         rival = holders.get(wanted, change.name)
-    return "" if rival == change.name else f"`{rival}` has the same slug, `{wanted}`: rename one of the two"
+    if rival == change.name:
+        return ""
+    if slug(rival) != wanted:
+        return f"the row of `{rival}` has its slug, `{wanted}`: correct that row, or delete it"
+    return f"`{rival}` has the same slug, `{wanted}`: rename one of the two"
 
 
 def outcomes(changes: Sequence[Change], obstacles: Sequence[str]) -> list[Outcome]:
@@ -61,4 +65,15 @@ def outcomes(changes: Sequence[Change], obstacles: Sequence[str]) -> list[Outcom
         if why
         else Outcome(change.name, change.action, "skipped", cause)
         for change, why in zip(changes, obstacles, strict=True)
+    ]
+
+
+def failures(changes: Sequence[Change], failing: str, why: str) -> list[Outcome]:
+    """Return one outcome per change when the store failed at the one named `failing`, and took all back."""
+    cause = f"nothing was written, because `{failing}` could not be"
+    return [
+        Outcome(change.name, change.action, "failed", why)
+        if change.name == failing
+        else Outcome(change.name, change.action, "skipped", cause)
+        for change in changes
     ]

@@ -88,6 +88,7 @@ _FLAGS: Final = {word: flag for flag, word in _FLAG_WORDS.items()}
 _ALGORITHM: Final = "ed25519"
 _BUNDLE: Final = CONTENT.index("ca_certificate")
 _UNKNOWN: Final = "unknown:"
+_BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 _MEMORY: Final = 4096
 
 
@@ -119,7 +120,7 @@ def content(gateway: Gateway, signature: str) -> Row:
 
 def slug(name: str) -> str:
     """Return the name as ContextForge puts it into URLs and tool names: `Gw One` and `gw_one` are one `gw-one`."""
-    return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or name
+    return _BETWEEN_WORDS.sub("-", name.lower()).strip("-") or name
 
 
 def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
@@ -131,17 +132,17 @@ def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
     certificate, key, auth_type, auth, mode, team, kuadrant, signature, algorithm = rest[:9]
     owner, manifest, revision, digest, protected, _ = row[-len(STAMP) :]
     gateway = Gateway(
-        _text(name),
-        _text(url),
+        text_of(name),
+        text_of(url),
         _TRANSPORTS.get(transport) or _unknown(transport),
-        _text(description),
+        text_of(description),
         _flag(enabled),
         _VISIBILITIES.get(visibility) or _unknown(visibility),
         _texts(tags),
         _texts(headers),
-        _shared(_text(bundle), shared),
+        _shared(text_of(bundle), shared),
         _flag(system_trust),
-        _shared(_text(certificate), shared),
+        _shared(text_of(certificate), shared),
         _reference(key),
         _auth(auth_type, auth),
         _contextforge(mode, team),
@@ -152,7 +153,7 @@ def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
 
 
 def _stamp(owner: Any, manifest: Any, revision: Any, digest: Any, protected: Any) -> Stamp:  # noqa: ANN401 - as found
-    return Stamp(_text(owner), _text(manifest), _text(revision), _text(digest), _flag(protected))
+    return Stamp(text_of(owner), text_of(manifest), text_of(revision), text_of(digest), _flag(protected))
 
 
 def token(row: Row) -> str:
@@ -175,7 +176,8 @@ def _word(value: Any, words: Mapping[Any, Any]) -> Any:  # noqa: ANN401 - an enu
     return words[value] if value in words else value.removeprefix(_UNKNOWN)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - a column holds whatever was put there
+def text_of(value: Any) -> str:  # noqa: ANN401 - a column holds whatever was put there
+    """Return the text in a column as it is shown: nothing reads as empty, and what is no text as unknown."""
     if type(value) is str:
         return value
     return "" if value is None else str(_unknown(value))
@@ -193,8 +195,8 @@ def _shared(text: str, shared: dict[str, str]) -> str:
 def _signature(signature: Any, algorithm: Any, shared: dict[str, str]) -> str:  # noqa: ANN401 - as above
     """Return the signature; one of an algorithm that is not ours is none that we could check."""
     if signature is None or algorithm == _ALGORITHM:
-        return _shared(_text(signature), shared)
-    return f"{_UNKNOWN}{algorithm}:{_text(signature)}"
+        return _shared(text_of(signature), shared)
+    return f"{_UNKNOWN}{algorithm}:{text_of(signature)}"
 
 
 @lru_cache(maxsize=_MEMORY)
@@ -270,7 +272,7 @@ def _auth(word: Any, column: Any) -> Auth:  # noqa: ANN401 - as above
 
 @lru_cache(maxsize=_MEMORY)
 def _contextforge(mode: Any, team: Any) -> ContextForgeOptions:  # noqa: ANN401 - as above
-    return ContextForgeOptions(_text(mode), _text(team))
+    return ContextForgeOptions(text_of(mode), text_of(team))
 
 
 @lru_cache(maxsize=_MEMORY)

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from reconciler.core.model import Action, Feature, LiveState
 from reconciler.database import errors_of, migrate, open_database, transaction
-from reconciler.errors import InputError, StoreError
+from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores import sqlite_path
-from reconciler.stores.obstacles import obstacles, outcomes
-from reconciler.stores.rows import BOOKKEEPING, CONTENT, STAMP, content, live_gateway, slug, token
+from reconciler.stores.obstacles import failures, obstacles, outcomes
+from reconciler.stores.rows import BOOKKEEPING, CONTENT, STAMP, content, live_gateway, slug, text_of, token
 from reconciler.stores.schema import STEPS
 
 if TYPE_CHECKING:
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAME: Final = CONTENT.index("name")
+_SLUG: Final = CONTENT.index("slug")
 _ID: Final = len(CONTENT) + BOOKKEEPING.index("id")
+_ASKED_AT_ONCE: Final = 500
 
 _READ: Final = f"""
 SELECT {", ".join((*CONTENT, *BOOKKEEPING, *STAMP))}
 FROM gateways LEFT JOIN reconciler_stamps ON gateway_id = id
 """  # noqa: S608 - names of columns
 _READ_ALL: Final = f"{_READ} ORDER BY name"
-_READ_ONE: Final = f"{_READ} WHERE name = ?"
-_HOLDER_OF_SLUG: Final = "SELECT name FROM gateways WHERE slug = ?"
+_READ_NAMED: Final = f"{_READ} WHERE name IN"
+_HOLDERS_OF_SLUGS: Final = "SELECT slug, name FROM gateways WHERE slug IN"
 _CREATE: Final = f"""
 INSERT INTO gateways ({", ".join(CONTENT)}, id, created_at, created_by, created_via)
 VALUES ({", ".join("?" for _ in CONTENT)}, ?, ?, ?, ?)
@@ -47,6 +49,7 @@ SET {", ".join(f"{column} = ?" for column in CONTENT)},
     modified_at = ?, modified_by = ?, modified_via = ?, version = version + 1
 WHERE id = ?
 """  # noqa: S608 - as above
+_FREE_SLUG: Final = "UPDATE gateways SET slug = 'given up by ' || id WHERE id = ?"
 _DELETE: Final = "DELETE FROM gateways WHERE id = ?"
 _UNSTAMP: Final = "DELETE FROM reconciler_stamps WHERE gateway_id = ?"
 _STAMP: Final = f"""
@@ -72,16 +75,28 @@ class SqliteStore:
         return LiveState({live.gateway.name: live for live in found})
 
     def apply(self, changes: Sequence[Change], audit: Audit) -> list[Outcome]:
-        """Carry all of the changes out, or none of them, in one transaction."""
-        connection = self._connection
-        if connection is None:
+        """Carry all of the changes out, or none of them, in one transaction.
+
+        When the database fails at a change, that one has failed, and the others are skipped.
+
+        Raises:
+            StoreBusyError: another writer holds the file.
+            StoreError: the database failed before the first change, or after the last.
+        """
+        if self._connection is None:
             raise StoreError(f"{self._path} does not exist, and was opened for reading")
-        with errors_of(self._path), transaction(connection):
-            held = _whatever_the_bytes(connection, lambda opened: _rows_of(opened, changes))
-            tokens = {name: token(row) for name, row in held.items()}
-            reasons = list(obstacles(changes, tokens, _holders(connection, changes)))
-            if not any(reasons):
-                _write(connection, changes, {name: row[_ID] for name, row in held.items()}, audit)
+        at_hand: list[Change] = []
+        try:
+            with errors_of(self._path), transaction(self._connection):
+                held, reasons = _met(self._connection, changes)
+                if not any(reasons):
+                    _write(self._connection, changes, held, audit, at_hand)
+        except StoreBusyError:
+            raise
+        except StoreError as error:
+            if not at_hand:
+                raise
+            return failures(changes, at_hand[0].name, f"{error}: {error.fix}" if error.fix else str(error))
         return outcomes(changes, reasons)
 
     def canonical(self, gateway: Gateway) -> Gateway:
@@ -129,25 +144,63 @@ def _read_all(connection: sqlite3.Connection) -> list[LiveGateway]:
     return [live_gateway(row, shared) for row in connection.execute(_READ_ALL)]
 
 
+def _met(connection: sqlite3.Connection, changes: Sequence[Change]) -> tuple[dict[str, Row], list[str]]:
+    """Return the rows that the changes are about, by name, and what stands in the way of each change."""
+    held = _whatever_the_bytes(connection, lambda opened: _rows_of(opened, changes))
+    holders = _whatever_the_bytes(connection, lambda opened: _holders(opened, changes))
+    return held, list(obstacles(changes, {name: token(row) for name, row in held.items()}, holders))
+
+
 def _rows_of(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Row]:
-    return {row[_NAME]: row for change in changes for row in connection.execute(_READ_ONE, (change.name,))}
+    """Return the rows by the names under which `read` shows them.
+
+    A name that others broke (a blob, bytes that are not UTF-8) equals no text, so it is looked for among all of them.
+    """
+    held = {row[_NAME]: row for row in _where(connection, _READ_NAMED, [change.name for change in changes])}
+    lost = {change.name for change in changes if change.before is not None} - held.keys()
+    if lost:
+        held.update((name, row) for row in connection.execute(_READ) if (name := text_of(row[_NAME])) in lost)
+    return held
 
 
 def _holders(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, str]:
-    slugs = {slug(change.name) for change in changes}
-    return {wanted: name for wanted in slugs for (name,) in connection.execute(_HOLDER_OF_SLUG, (wanted,))}
+    found = _where(connection, _HOLDERS_OF_SLUGS, [slug(change.name) for change in changes])
+    return {taken: text_of(name) for taken, name in found}
 
 
-def _write(connection: sqlite3.Connection, changes: Sequence[Change], ids: Mapping[str, str], audit: Audit) -> None:
-    """Make the changes, deletes first. `ids` has the ids of the rows that there are."""
-    ids = {change.name: ids[change.name] if change.name in ids else uuid4().hex for change in changes}
+def _where(connection: sqlite3.Connection, select: str, values: Sequence[str]) -> Iterator[Row]:
+    """Yield what `select` finds for the values, asking for many at once."""
+    for start in range(0, len(values), _ASKED_AT_ONCE):
+        some = values[start : start + _ASKED_AT_ONCE]
+        yield from connection.execute(f"{select} ({', '.join('?' * len(some))})", some)
+
+
+def _write(
+    connection: sqlite3.Connection,
+    changes: Sequence[Change],
+    held: Mapping[str, Row],
+    audit: Audit,
+    at_hand: list[Change],
+) -> None:
+    """Make the changes, deletes first. `held` has the rows there are; `at_hand` tells which change is being made."""
+    ids = {change.name: held[change.name][_ID] if change.name in held else uuid4().hex for change in changes}
     creates, updates, deletes = ([each for each in changes if each.action is action] for action in Action)
     at = audit.at.isoformat()
-    connection.executemany(_DELETE, ((ids[change.name],) for change in deletes))
-    connection.executemany(_UNSTAMP, ((ids[change.name],) for change in updates))
-    connection.executemany(_UPDATE, _updates(updates, ids, (at, audit.actor, audit.via)))
-    connection.executemany(_CREATE, _creates(creates, ids, (at, audit.actor, audit.via)))
-    connection.executemany(_STAMP, _stamps([*updates, *creates], ids, at))
+    who = (at, audit.actor, audit.via)
+    connection.executemany(_FREE_SLUG, [(row[_ID],) for name, row in held.items() if row[_SLUG] != slug(name)])
+    connection.executemany(_DELETE, ((ids[change.name],) for change in _noted(deletes, at_hand)))
+    connection.executemany(_UNSTAMP, ((ids[change.name],) for change in _noted(updates, at_hand)))
+    connection.executemany(_UPDATE, _updates(_noted(updates, at_hand), ids, who))
+    connection.executemany(_CREATE, _creates(_noted(creates, at_hand), ids, who))
+    connection.executemany(_STAMP, _stamps(_noted([*updates, *creates], at_hand), ids, at))
+
+
+def _noted(changes: Iterable[Change], at_hand: list[Change]) -> Iterator[Change]:
+    """Yield the changes; `at_hand` holds the one that was yielded last, and nothing once all of them are made."""
+    for change in changes:
+        at_hand[:] = [change]
+        yield change
+    at_hand.clear()
 
 
 def _creates(changes: Iterable[Change], ids: Mapping[str, str], stamped: Row) -> Iterator[Row]:

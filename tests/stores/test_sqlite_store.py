@@ -86,6 +86,23 @@ def test_a_file_that_is_created_can_be_read_by_its_owner_alone(store: Store, dat
     assert set(modes.values()) == {0o600}
 
 
+def test_a_file_that_is_created_through_a_link_can_be_read_by_its_owner_alone(tmp_path: Path, database: Path) -> None:
+    target = tmp_path / "target.db"
+    database.symlink_to(target)
+    open_store(f"sqlite:///{database}", create=True).close()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["./:memory:", "file:x.db", "a%3Fb#c.db", "ünïcødé 🚪.db"])
+def test_no_name_of_a_file_is_special(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(open_store(f"sqlite:///{name}", create=True)) as store:
+        stored(store, created(a_gateway("one")))
+    with closing(open_store(f"sqlite:///{name}", create=False)) as store:
+        assert list(store.read().gateways) == ["one"]
+    assert [path.name for path in tmp_path.iterdir()] == [Path(name).name]
+
+
 def test_the_mode_of_a_file_that_exists_is_left_alone(database: Path) -> None:
     database.touch(mode=0o640)
     database.chmod(0o640)
@@ -181,8 +198,11 @@ def test_a_full_disk_is_explained_and_leaves_everything_as_it_was(store: Store, 
     held = store.read()
     with closing(limited(database, "PRAGMA max_page_count = 12")) as full:
         changes = [created(a_gateway(f"gw-{number}", ca_certificate="x" * 5000)) for number in range(50)]
-        with pytest.raises(StoreError, match="the disk is full"):
-            full.apply([deleted(held.gateways["one"]), *changes], AUDIT)
+        first, *others = full.apply([deleted(held.gateways["one"]), *changes], AUDIT)
+        assert first.status == "skipped"
+        assert sorted({outcome.status for outcome in others}) == ["failed", "skipped"]
+        (failed,) = [outcome for outcome in others if outcome.status == "failed"]
+        assert "the disk is full: free some space" in failed.reason
         assert full.read() == held
     stored(store, *changes)
 
@@ -214,16 +234,29 @@ def test_a_new_file_may_be_opened_by_many_at_once(database: Path) -> None:
         assert list(threads.map(write, range(8))) == [["applied"]] * 8
 
 
-def test_text_that_is_not_unicode_is_refused_as_a_whole(store: Store) -> None:
-    with pytest.raises(StoreError, match="not Unicode"):
-        store.apply([created(a_gateway("one")), created(a_gateway("two", description="\ud800"))], AUDIT)
-    assert store.read().gateways == {}
-
-
-def test_a_row_larger_than_the_limit_is_refused(store: Store) -> None:
-    with pytest.raises(StoreError, match="more than 8388608 bytes"):
-        store.apply([created(a_gateway("one", description="x" * 9_000_000))], AUDIT)
-    assert store.read().gateways == {}
+@pytest.mark.parametrize(
+    ("description", "why"),
+    [("\ud800", "not Unicode"), ("x" * 9_000_000, "more than 8388608 bytes in one row: shorten that row")],
+    ids=["surrogate", "too large"],
+)
+@pytest.mark.parametrize("exists", [True, False], ids=["update", "create"])
+def test_the_change_at_which_the_database_fails_is_named_and_nothing_is_written(
+    store: Store, description: str, why: str, exists: bool
+) -> None:
+    stored(store, created(a_gateway("two")))
+    held = store.read()
+    bad = a_gateway("two" if exists else "three", description=description)
+    changes = [
+        created(a_gateway("one")),
+        updated(held.gateways["two"], bad) if exists else created(bad),
+        created(a_gateway("four")),
+    ]
+    outcomes = store.apply(changes, AUDIT)
+    assert [outcome.name for outcome in outcomes] == ["one", bad.name, "four"]
+    assert statuses(outcomes) == ["skipped", "failed", "skipped"]
+    assert why in outcomes[1].reason
+    assert all(f"`{bad.name}`" in outcome.reason for outcome in (outcomes[0], outcomes[2]))
+    assert store.read() == held
 
 
 def test_the_columns_hold_the_words_of_contextforge(store: Store, database: Path) -> None:
@@ -359,6 +392,48 @@ def test_bytes_that_are_not_utf8_show_as_drift_and_heal(store: Store, database: 
     assert drifted.gateway.description == "f\\xff"
     stored(store, updated(drifted, gateway))
     assert found(store).gateway == gateway
+
+
+BROKEN_NAMES = ["x'0001'", "CAST(x'66ff' AS TEXT)", "CAST(x'6f6e650074' AS TEXT)", "''"]
+
+
+@pytest.mark.parametrize("name", BROKEN_NAMES)
+def test_a_row_whose_name_others_broke_can_be_deleted_for_the_right_one(
+    store: Store, database: Path, name: str
+) -> None:
+    stored(store, created(a_gateway("one"), "", a_stamp("one")))
+    outside(database, f"UPDATE gateways SET name = {name}")  # noqa: S608 - the names above
+    (broken,) = store.read().gateways.values()
+    stored(store, created(a_gateway("one"), "", a_stamp("one")), deleted(broken))
+    assert list(store.read().gateways) == ["one"]
+
+
+@pytest.mark.parametrize("name", BROKEN_NAMES[:2])
+def test_a_row_whose_name_others_broke_is_named_where_it_stands_in_the_way(
+    store: Store, database: Path, name: str
+) -> None:
+    stored(store, created(a_gateway("one")))
+    outside(database, f"UPDATE gateways SET name = {name}")  # noqa: S608 - the names above
+    (shown,) = store.read().gateways
+    (outcome,) = store.apply([created(a_gateway("one"))], AUDIT)
+    assert outcome.status == "refused"
+    assert outcome.reason == f"the row of `{shown}` has its slug, `one`: correct that row, or delete it"
+
+
+def test_slugs_that_others_exchanged_are_exchanged_back(store: Store, database: Path) -> None:
+    stored(store, created(a_gateway("one")), created(a_gateway("two")))
+    for slug, name in (("", "one"), ("one", "two"), ("two", "one")):
+        outside(database, "UPDATE gateways SET slug = ? WHERE name = ?", slug, name)
+    live = store.read().gateways
+    stored(store, *(updated(found, found.gateway) for found in live.values()))
+    assert outside(database, "SELECT name, slug FROM gateways ORDER BY name") == [("one", "one"), ("two", "two")]
+
+
+def test_more_changes_than_are_looked_up_at_once_meet_those_that_stand_in_their_way(store: Store) -> None:
+    names = [f"gw-{number:04}" for number in range(1201)]
+    stored(store, created(a_gateway(names[-1])))
+    outcomes = store.apply([created(a_gateway(name)) for name in names], AUDIT)
+    assert statuses(outcomes) == ["skipped"] * 1200 + ["refused"]
 
 
 def test_a_signature_of_another_algorithm_is_not_ours(store: Store, database: Path) -> None:
