@@ -113,14 +113,16 @@ def find_signing_key(settings: Settings, environ: Mapping[str, str], *, required
     """Return the signing key: the environment's before the config file's.
 
     Raises:
-        SignerError: the key that is named cannot be used, or one is required and none is named.
+        SignerError: the key that is named cannot be used.
+        InputError: a key is required, none is named, and working unsigned was not asked for.
     """
     from reconciler.signers import find_signer
 
+    insisted = required and not settings.allow_unsigned
     signer = find_signer(None, environ)
     if signer is None and settings.signing_key:
-        signer = find_signer(settings.signing_key, environ, missing_ok=not required)
-    if signer is None and required and not settings.allow_unsigned:
+        signer = find_signer(settings.signing_key, environ, missing_ok=not insisted)
+    if signer is None and insisted:
         raise InputError(
             "there is no signing key, so what is stored could not be told from what an intruder stores",
             fix="make one with `reconciler keys generate signing.key` and set RECONCILER_SIGNING_KEY_FILE=signing.key, "

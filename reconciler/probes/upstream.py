@@ -5,7 +5,9 @@ TLS comes first, and MCP over the same connection only if TLS is good. A failure
 
 from __future__ import annotations
 
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from urllib.parse import quote_plus
 from reconciler.core.observation import Diagnosis, McpObservation, Observation, TlsObservation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from reconciler.core.observation import FailedAttempt, ProbeTarget
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _Seen = tuple[TlsObservation | None, McpObservation | None]
 
 _SHORTEST_SECRET = 4
+_SHORTEST_PART = 12
 
 
 def probe(target: ProbeTarget, now: datetime) -> Observation:
@@ -132,8 +135,25 @@ def _without_secrets(mcp: McpObservation | None, target: ProbeTarget) -> McpObse
     if mcp is None or mcp.ok:
         return mcp
     message = mcp.message
-    for _, value in (*target.headers, *target.query):
-        for secret in (value, quote_plus(value), value.rpartition(" ")[2]):
-            if len(secret) >= _SHORTEST_SECRET:
-                message = message.replace(secret, "***")
+    for secret in _spellings(target):
+        message = _blotted(message, secret)
     return replace(mcp, message=message)
+
+
+def _spellings(target: ProbeTarget) -> Iterator[str]:
+    """Yield the credentials in every form in which a peer has them."""
+    for _, value in (*target.headers, *target.query):
+        scheme, _, bare = value.rpartition(" ")
+        yield from (value, quote_plus(value), bare)
+        if scheme == "Basic":
+            with suppress(ValueError):  # a header of the user's own need not be base64
+                yield b64decode(bare).decode("utf-8", "surrogateescape").partition(":")[2]
+
+
+def _blotted(message: str, secret: str) -> str:
+    """Return the message without the secret, and without the beginning of one that was cut off with the text."""
+    shortest = max(min(len(secret), _SHORTEST_PART), _SHORTEST_SECRET)
+    for length in range(min(len(secret), len(message)), shortest - 1, -1):
+        if secret[:length] in message:
+            return message.replace(secret[:length], "***")
+    return message

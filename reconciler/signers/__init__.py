@@ -21,6 +21,7 @@ FROM_ENVIRONMENT: Final = ("RECONCILER_SIGNING_KEY_FILE", "RECONCILER_SIGNING_KE
 """Variables that give a key, the first one set wins: a path, a PEM, and ContextForge's own PEM."""
 
 
+_KEY_BEGINS: Final = "-----BEGIN"
 _FIX: Final = "make one with `reconciler keys generate signing.key`, or correct the reference"
 
 
@@ -37,7 +38,7 @@ def find_signer(reference: str | None, environ: Mapping[str, str], *, missing_ok
         return None
     scheme, separator, place = reference.partition(":")
     find = _SCHEMES.get(scheme)
-    if find is None or not separator or not place:
+    if find is None or not separator or not place or _KEY_BEGINS in place:
         raise _unknown(reference)
     signer = find(place, environ)
     if signer is None and not missing_ok:
@@ -81,8 +82,7 @@ _SCHEMES: Final[dict[str, Callable[[str, Mapping[str, str]], Signer | None]]] = 
 
 def _unknown(reference: str) -> SignerError:
     """Return the error for a reference that is none. It may be a key pasted by mistake, so it is not repeated."""
-    looks_like_a_key = "-----BEGIN" in reference
-    what = "a key itself" if looks_like_a_key else "not one"
+    what = "a key itself" if _KEY_BEGINS in reference else "not one"
     schemes = " or ".join(f"`{scheme}:`" for scheme in _SCHEMES)
     fix = f"write {schemes} and the path or name of the variable that holds the key"
     return SignerError(f"the reference to the signing key is {what}", fix=fix)

@@ -198,6 +198,18 @@ def test_without_a_key_nothing_is_written_unless_that_is_said_aloud(
     assert "working without signatures" in terminal("apply", "gateways", *STORE, "--allow-unsigned").err
 
 
+def test_a_colleague_without_the_key_can_plan_and_apply_unsigned_only_when_that_is_said(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
+    terminal("init", "d")
+    terminal("apply", "d")
+    (terminal.directory / "d/.reconciler/signing.key").unlink()
+    assert "No changes" in terminal("plan", "d").out
+    assert "signing.key" in terminal("apply", "d", expect=1).err
+    assert "No changes" in terminal("apply", "d", "--allow-unsigned").out
+
+
 def test_a_protected_gateway_takes_two_commits_to_remove(terminal: Terminal) -> None:
     terminal.gateway("a")
     path = terminal.directory / "gateways/a.yaml"
