@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.cache import TreeCache
     from reconciler.core.conditions import Condition
-    from reconciler.core.model import Audit, DesiredState, VerifyPolicy
+    from reconciler.core.model import Audit, DesiredGateway, DesiredState
     from reconciler.core.planning import Plan
     from reconciler.core.ports import Signer
     from reconciler.core.signing import Keyring
@@ -191,15 +191,14 @@ def build_engine(
         store.close()
 
 
-def policies_of_tree(settings: Settings, now: datetime, paths: Sequence[Path]) -> dict[str, VerifyPolicy]:
-    """Return how each gateway wants to be verified, as far as the manifests say so.
+def reviewed_gateways(settings: Settings, now: datetime, paths: Sequence[Path]) -> Mapping[str, DesiredGateway]:
+    """Return the gateways as the manifests describe them, as far as they do.
 
-    Without a config file or a path nothing is read: the store alone is enough to verify.
+    Without a config file or a path nothing is read: then verification has no policies, and uses no credentials.
     """
     if settings.config is None and not paths:
         return {}
-    desired = read_tree(settings, now, with_revision=False)
-    return {name: wanted.verify for name, wanted in desired.gateways.items()}
+    return read_tree(settings, now, with_revision=False).gateways
 
 
 def audit(environ: Mapping[str, str], now: datetime) -> Audit:

@@ -5,9 +5,9 @@ The environment is an argument. A secret is never part of an error: only the nam
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import InputError
@@ -83,7 +83,8 @@ def _carried(kind: str, settings: Mapping[str, str], secrets: Mapping[str, str])
 
 def _read(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
+        # Not blocking: a pipe that nobody writes to must not stop a run.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             return file.read(_SECRET_LIMIT).decode()
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None

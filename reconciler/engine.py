@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from reconciler.core import planning, safety
 from reconciler.core.conditions import carried_over
 from reconciler.core.features import lacking
-from reconciler.core.model import Action, Outcome, VerifyPolicy
+from reconciler.core.model import Action, Auth, Outcome, VerifyPolicy
 from reconciler.core.problems import ProblemsError
 from reconciler.core.signing import SignatureStatus, sign_bundle
 from reconciler.core.verification import OBSERVED, Standing, Verified, ready, row_synced, trusted
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.conditions import Condition
-    from reconciler.core.model import Audit, Change, DesiredState, Gateway, LiveGateway
+    from reconciler.core.model import Audit, Change, DesiredGateway, DesiredState, Gateway, LiveGateway
     from reconciler.core.observation import Observation
     from reconciler.core.planning import Plan, Terms
     from reconciler.core.ports import Signer, Store
@@ -121,7 +121,7 @@ class Engine:
         verdicts = safety.judge(plan, self.limits)
         if not all(verdict.passed for verdict in verdicts):
             return Result(plan, verdicts)
-        held = _preflight(plan, desired, prober) if prober else {}
+        held = self._preflight(plan, desired, prober) if prober else {}
         written = iter(self.store.apply([change for change in plan.changes if change.name not in held], audit))
         outcomes = tuple(
             _held(change, held[change.name]) if change.name in held else next(written) for change in plan.changes
@@ -130,11 +130,12 @@ class Engine:
         return Result(plan, verdicts, outcomes, tuple(observations))
 
     def verify(
-        self, policies: Mapping[str, VerifyPolicy], names: Collection[str], prober: Prober
+        self, reviewed: Mapping[str, DesiredGateway], names: Collection[str], prober: Prober
     ) -> tuple[Verified, ...]:
         """Look at the upstreams of the named gateways (all, when none is named) as the store describes them.
 
-        A gateway without a policy gets the default one.
+        `reviewed` are the gateways that git describes: their policies hold, and only where a row agrees with them are
+        its credentials used. Whoever can write the store must not be able to have secrets sent to a place of his.
 
         Raises:
             InputError: the store holds no gateway of that name.
@@ -144,10 +145,11 @@ class Engine:
         if missing := sorted(set(names) - live.gateways.keys()):
             raise InputError(f"the store holds no gateway named {', '.join(missing)}", fix="see `reconciler status`")
         chosen = [found for name, found in live.gateways.items() if not names or name in names]
+        policies = {name: wanted.verify for name, wanted in reviewed.items()}
         subjects = [
-            (found.gateway, policies.get(found.gateway.name, _DEFAULT_POLICY))
+            (self._presentable(found, reviewed.get(name)), policies.get(name, _DEFAULT_POLICY))
             for found in chosen
-            if not self._excuse(found, policies)
+            if not self._excuse(found, policies) and (name := found.gateway.name)
         ]
         seen = {observation.name: observation for observation in prober(subjects)}
         return tuple(
@@ -225,6 +227,32 @@ class Engine:
             return "not looked at: verify.mode is off"
         return ""
 
+    def _presentable(self, found: LiveGateway, reviewed: DesiredGateway | None) -> Gateway:
+        """Return the row, without its credentials unless git sends them there, over a connection that git trusts."""
+        row = found.gateway
+        if reviewed is not None and _same_destination(row, reviewed.gateway):
+            verdict = self.keyring.verdict(row.ca_certificate, found.signature)
+            if row.ca_certificate == reviewed.gateway.ca_certificate or verdict.status is SignatureStatus.VALID:
+                return row
+        return replace(row, auth=Auth(), client_certificate="", client_key=None)
+
+    def _preflight(self, plan: Plan, desired: DesiredState, prober: Prober) -> dict[str, Observation]:
+        """Return the observations of those required upstreams that would not work with what is about to be written.
+
+        An upstream that does not work with what the store holds now cannot be made worse, and is not held.
+        """
+        required = [change for change in plan.changes if _is_required(change, desired)]
+        after = _probe_changes(required, [change.after for change in required], desired, prober)
+        failing = [change for change in required if not after[change.name].ok]
+        known = [change for change in failing if change.before is not None and change.before.gateway.enabled]
+        rows = [self._presentable(change.before, desired.gateways[change.name]) for change in known if change.before]
+        before = _probe_changes(known, rows, desired, prober)
+        return {
+            change.name: after[change.name]
+            for change in failing
+            if change.name not in before or _worked(before[change.name])
+        }
+
     def _canonical(self, desired: DesiredState) -> DesiredState:
         canonical = self.store.canonical
         gateways = {
@@ -234,19 +262,14 @@ class Engine:
         return replace(desired, gateways=gateways)
 
 
-def _preflight(plan: Plan, desired: DesiredState, prober: Prober) -> dict[str, Observation]:
-    """Return the observations of those required upstreams that would not work with what is about to be written.
+def _same_destination(row: Gateway, reviewed: Gateway) -> bool:
+    return (row.url, row.auth, row.client_key) == (reviewed.url, reviewed.auth, reviewed.client_key)
 
-    An upstream that does not work with what the store holds now cannot be made worse, and is not held.
-    """
-    required = [change for change in plan.changes if _is_required(change, desired)]
-    after = _probe_changes(required, [change.after for change in required], desired, prober)
-    failing = [change for change in required if not after[change.name].ok]
-    known = [change for change in failing if change.before is not None and change.before.gateway.enabled]
-    before = _probe_changes(known, [change.before.gateway for change in known if change.before], desired, prober)
-    return {
-        change.name: after[change.name] for change in failing if change.name not in before or before[change.name].ok
-    }
+
+def _worked(before: Observation) -> bool:
+    """Return whether an upstream works as it is; one that asks for credentials which were held back does."""
+    refused = before.mcp is not None and before.mcp.reason in ("Unauthorized", "Forbidden")
+    return before.ok or refused
 
 
 def _is_required(change: Change, desired: DesiredState) -> bool:

@@ -12,11 +12,13 @@ from reconciler.core.conditions import Condition
 from reconciler.core.model import (
     Action,
     Audit,
+    Auth,
     DesiredGateway,
     DesiredState,
     Feature,
     Gateway,
     LiveGateway,
+    SecretReference,
     Transport,
     VerifyPolicy,
 )
@@ -253,7 +255,7 @@ def test_verify_looks_at_every_gateway_as_the_store_has_it_with_the_policy_of_it
     over, upstreams = engine(), Upstreams({"https://b.example/mcp"})
     applied(over, wanted(gateway("a", ca_certificate=ROOT.pem), gateway("b")))
     patient = VerifyPolicy(timeout_seconds=60.0)
-    one, two = over.verify({"a": patient, "nobody": OFF}, (), upstreams)
+    one, two = over.verify(wanted(gateway("a"), gateway("x"), policies={"a": patient}).gateways, (), upstreams)
     assert upstreams.looks == [
         ("a", "https://a.example/mcp", patient),
         ("b", "https://b.example/mcp", VerifyPolicy()),
@@ -262,10 +264,51 @@ def test_verify_looks_at_every_gateway_as_the_store_has_it_with_the_policy_of_it
     assert (two.name, two.ready, two.bundle, two.why) == ("b", False, "none", "")
 
 
+TOKEN = Auth("bearer", (), (("token", SecretReference("env", "TOKEN")),))
+SHADOW = Auth("bearer", (), (("token", SecretReference("file", "/etc/shadow")),))
+
+
+@pytest.mark.parametrize(
+    ("row", "reviewed", "sent"),
+    [
+        ({}, True, TOKEN),
+        ({"url": "https://evil.example/mcp"}, True, Auth()),
+        ({"auth": SHADOW}, True, Auth()),
+        ({"ca_certificate": ROOT.pem}, True, TOKEN),  # an older bundle, signed by a trusted key
+        ({}, False, Auth()),
+    ],
+)
+def test_credentials_are_sent_only_where_git_sends_them(row: dict[str, Any], sent: Auth, *, reviewed: bool) -> None:
+    over = engine()
+    applied(over, wanted(gateway("a", **{"auth": TOKEN, **row})))
+    seen: list[Auth] = []
+
+    def prober(subjects: Sequence[tuple[Gateway, VerifyPolicy]]) -> list[Observation]:
+        seen.extend(each.auth for each, _ in subjects)
+        return [Observation(each.name, each.url, None, UP, 0.1) for each, _ in subjects]
+
+    git = wanted(gateway("a", auth=TOKEN)).gateways if reviewed else {}
+    over.verify(git, (), prober)
+    assert seen == [sent]
+
+
+def test_credentials_are_not_sent_over_a_bundle_that_nobody_signed() -> None:
+    store = MemoryStore()
+    applied(engine(store, signer=None), wanted(gateway("a", auth=TOKEN, ca_certificate=ROOT.pem)))
+    seen: list[Auth] = []
+
+    def prober(subjects: Sequence[tuple[Gateway, VerifyPolicy]]) -> list[Observation]:
+        seen.extend(each.auth for each, _ in subjects)
+        return [Observation(each.name, each.url, None, UP, 0.1) for each, _ in subjects]
+
+    engine(store).verify(wanted(gateway("a", auth=TOKEN)).gateways, (), prober)
+    assert seen == [Auth()]
+
+
 def test_what_is_disabled_or_off_is_excused_and_says_so() -> None:
     over, upstreams = engine(), Upstreams()
     applied(over, wanted(gateway("a"), gateway("b", enabled=False), gateway("c")))
-    found = over.verify({"c": OFF}, (), upstreams)
+    found = over.verify(wanted(gateway("c"), policies={"c": OFF}).gateways, (), upstreams)
     assert [(each.name, each.why, each.ready) for each in found] == [
         ("a", "", True),
         ("b", "not looked at: it is disabled", True),

@@ -51,9 +51,8 @@ class Voice:
         click.echo(text, color=self.colour)
 
     def document(self, document: object) -> None:
-        """Print a value as JSON. A lone surrogate, from a file name that is not Unicode, becomes a JSON escape."""
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        click.echo(text.encode("utf-8", "backslashreplace").decode())
+        """Print a value as JSON, in ASCII: names from hostile rows and files do nothing to whoever looks at it."""
+        click.echo(json.dumps(document, indent=2))
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal, unless told to be quiet."""

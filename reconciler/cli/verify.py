@@ -23,19 +23,20 @@ Examples:
 def verify(names: tuple[str, ...], where: Where, voice: Voice) -> int:
     """Look at upstreams as the platform would: TLS with the stored bundle, then MCP. Check what was signed.
 
-    What is probed is what the store holds. Timeouts and required tools come from the manifests. Exit 6 when an upstream
-    does not answer as promised, or a stored bundle is not what was signed.
+    What is probed is what the store holds. Timeouts and required tools come from the manifests, and credentials are
+    sent only where the manifests send them. Exit 6 when an upstream does not answer as promised, or a stored bundle
+    is not what was signed.
     """
     from reconciler.cli.probing import ProgressProber
     from reconciler.clock import now
-    from reconciler.composition import build_engine, policies_of_tree, record_verified
+    from reconciler.composition import build_engine, record_verified, reviewed_gateways
     from reconciler.reports import upstreams as report
 
     moment = now()
     settings = settings_of(where)
-    policies = policies_of_tree(settings, moment, where.paths)
+    reviewed = reviewed_gateways(settings, moment, where.paths)
     with build_engine(settings, os.environ, write=False) as engine:
-        results = engine.verify(policies, frozenset(names), ProgressProber(voice, os.environ, moment))
+        results = engine.verify(reviewed, frozenset(names), ProgressProber(voice, os.environ, moment))
     record_verified(settings, results, moment)
     if voice.format == "json":
         voice.document(report.as_document(results))

@@ -44,6 +44,11 @@ DUPLICATE_NAME = Rule(
 DUPLICATE_DEFAULTS = Rule(
     "duplicate-defaults", Severity.ERROR, "A directory has one set of defaults, or nobody can tell which one applies."
 )
+MISPLACED_DEFAULTS = Rule(
+    "misplaced-defaults",
+    Severity.ERROR,
+    "Defaults stand in defaults.yaml, so that they are found whatever part of the tree is looked at.",
+)
 MISSING_FILE = Rule("missing-file", Severity.ERROR, "A manifest refers to a file that is not there.")
 UNUSABLE_FILE = Rule("unusable-file", Severity.ERROR, "A manifest refers to a file that cannot be read as one.")
 
@@ -121,6 +126,10 @@ class _Defaults:
         for manifest in material.manifests:
             if manifest.kind != "Defaults":
                 continue
+            if posixpath.basename(manifest.file) != "defaults.yaml":
+                where = _locate(material, manifest, "/kind")
+                fix = "move them into the defaults.yaml of this directory"
+                self.problems.append(MISPLACED_DEFAULTS.at(where, "Defaults outside of a defaults.yaml", fix=fix))
             first = self._own.setdefault(posixpath.dirname(manifest.file), manifest)
             if first is not manifest:
                 message = f"{first.file}:{first.line} already sets the defaults of this directory"

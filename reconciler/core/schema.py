@@ -82,7 +82,7 @@ class Schemas:
         if kind not in self._errors:
             self._errors[kind] = _explainer(json.loads(self.texts[kind]))
         errors = self._errors[kind](value)
-        findings = islice((finding for error in errors for finding in _findings(error)), PROBLEM_LIMIT)
+        findings = islice((finding for error in errors for finding in _findings(error)), PROBLEM_LIMIT + 1)
         return list(dict.fromkeys(findings)) or [_UNEXPLAINED]
 
 

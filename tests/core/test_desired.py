@@ -160,12 +160,16 @@ def test_a_duplicate_is_found_also_when_the_first_of_the_two_is_broken() -> None
 
 
 def test_a_directory_has_one_set_of_defaults() -> None:
-    second = defaults(transport="streamable-http")
-    tree = {"x/1.yaml": defaults(transport="sse"), "x/2.yaml": second, "defaults.yaml": defaults(enabled=False)}
-    state = assembled(tree)
+    both = f"{defaults(transport='sse')}\n---\n{defaults(transport='streamable-http')}"
+    state = assembled({"x/defaults.yaml": both, "defaults.yaml": defaults(enabled=False)})
     (problem,) = state.problems
-    assert (problem.code, problem.location.file) == ("duplicate-defaults", "x/2.yaml")
-    assert "x/1.yaml:1 already sets the defaults" in problem.message
+    assert (problem.code, problem.location.file) == ("duplicate-defaults", "x/defaults.yaml")
+    assert "x/defaults.yaml:1 already sets the defaults" in problem.message
+
+
+def test_defaults_stand_in_defaults_yaml_so_that_they_are_always_found() -> None:
+    (problem,) = assembled({"x/shared.yaml": defaults(transport="sse")}).problems
+    assert (problem.code, problem.location.file) == ("misplaced-defaults", "x/shared.yaml")
 
 
 @pytest.mark.parametrize(

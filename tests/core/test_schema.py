@@ -488,7 +488,7 @@ def test_a_url_that_only_looks_like_trouble_is_accepted(url: str) -> None:
 
 def test_a_hostile_document_is_explained_within_bounds() -> None:
     spec = {"tags": [{}] * 50_000, "kuadrant": {"category": [{}] * 50_000}, **{f"u{n}": n for n in range(50_000)}}
-    assert len(explain(spec)) <= PROBLEM_LIMIT
+    assert len(explain(spec)) == PROBLEM_LIMIT + 1  # one more than is reported, so that the cut is said
 
 
 def test_a_refusal_that_only_one_validator_understands_is_not_silent() -> None:
