@@ -146,10 +146,14 @@ class Engine:
             raise InputError(f"the store holds no gateway named {', '.join(missing)}", fix="see `reconciler status`")
         chosen = [found for name, found in live.gateways.items() if not names or name in names]
         policies = {name: wanted.verify for name, wanted in reviewed.items()}
+        excuses = [self._excuse(found, policies) for found in chosen]
         subjects = [
-            (self._presentable(found, reviewed.get(name)), policies.get(name, _DEFAULT_POLICY))
-            for found in chosen
-            if not self._excuse(found, policies) and (name := found.gateway.name)
+            (
+                self._presentable(found, reviewed.get(found.gateway.name)),
+                policies.get(found.gateway.name, _DEFAULT_POLICY),
+            )
+            for found, excuse in zip(chosen, excuses, strict=True)
+            if not excuse
         ]
         seen = {observation.name: observation for observation in prober(subjects)}
         return tuple(
@@ -158,9 +162,9 @@ class Engine:
                 found.signature,
                 found.stamp.revision if found.stamp else "",
                 seen.get(found.gateway.name),
-                self._excuse(found, policies),
+                excuse,
             )
-            for found in chosen
+            for found, excuse in zip(chosen, excuses, strict=True)
         )
 
     def examined_changes(self, result: Result) -> tuple[Verified, ...]:
@@ -244,13 +248,14 @@ class Engine:
         required = [change for change in plan.changes if _is_required(change, desired)]
         after = _probe_changes(required, [change.after for change in required], desired, prober)
         failing = [change for change in required if not after[change.name].ok]
-        known = [change for change in failing if change.before is not None and change.before.gateway.enabled]
-        rows = [self._presentable(change.before, desired.gateways[change.name]) for change in known if change.before]
-        before = _probe_changes(known, rows, desired, prober)
+        known = [(change, change.before) for change in failing if change.before and change.before.gateway.enabled]
+        rows = [self._presentable(found, desired.gateways[change.name]) for change, found in known]
+        before = _probe_changes([change for change, _ in known], rows, desired, prober)
+        withheld = {change.name for (change, found), row in zip(known, rows, strict=True) if row != found.gateway}
         return {
             change.name: after[change.name]
             for change in failing
-            if change.name not in before or _worked(before[change.name])
+            if change.name not in before or _worked(before[change.name], withheld=change.name in withheld)
         }
 
     def _canonical(self, desired: DesiredState) -> DesiredState:
@@ -266,10 +271,10 @@ def _same_destination(row: Gateway, reviewed: Gateway) -> bool:
     return (row.url, row.auth, row.client_key) == (reviewed.url, reviewed.auth, reviewed.client_key)
 
 
-def _worked(before: Observation) -> bool:
-    """Return whether an upstream works as it is; one that asks for credentials which were held back does."""
-    refused = before.mcp is not None and before.mcp.reason in ("Unauthorized", "Forbidden")
-    return before.ok or refused
+def _worked(before: Observation, *, withheld: bool) -> bool:
+    """Return whether an upstream works as it is; one that asks for the credentials that were withheld does."""
+    asks = before.mcp is not None and before.mcp.reason in ("Unauthorized", "Forbidden")
+    return before.ok or (withheld and asks)
 
 
 def _is_required(change: Change, desired: DesiredState) -> bool:

@@ -305,6 +305,27 @@ def test_credentials_are_not_sent_over_a_bundle_that_nobody_signed() -> None:
     assert seen == [Auth()]
 
 
+@pytest.mark.parametrize(("old", "held"), [("https://old.example/mcp", True), ("https://a.example/mcp", False)])
+def test_an_upstream_that_asks_for_credentials_works_only_if_they_were_withheld(old: str, *, held: bool) -> None:
+    over = engine()
+    applied(over, wanted(gateway("a", auth=TOKEN, url=old)))
+    refused = McpObservation(ok=False, reason="Unauthorized")
+
+    def prober(subjects: Sequence[tuple[Gateway, VerifyPolicy]]) -> list[Observation]:
+        return [Observation(each.name, each.url, None, refused, 0.1) for each, _ in subjects]
+
+    desired = wanted(gateway("a", auth=TOKEN, description="new"), policies={"a": REQUIRED})
+    result = over.apply(over.plan(desired), desired, AUDIT, prober)
+    assert [outcome.status for outcome in result.outcomes] == ["refused" if held else "applied"]
+
+
+def test_a_row_without_a_name_is_looked_at_like_any_other() -> None:
+    over, upstreams = engine(), Upstreams()
+    applied(over, wanted(gateway("", url="https://a.example/mcp")))
+    (found,) = over.verify({}, (), upstreams)
+    assert found.observation is not None
+
+
 def test_what_is_disabled_or_off_is_excused_and_says_so() -> None:
     over, upstreams = engine(), Upstreams()
     applied(over, wanted(gateway("a"), gateway("b", enabled=False), gateway("c")))
