@@ -71,7 +71,11 @@ def unreadable(path: str, failure: Failure, detail: str = "") -> Problem:
             location, "this link leads out of the repository, so it was not read", fix="replace the link by the file"
         )
     if failure is Failure.TOO_LARGE:
-        return TOO_LARGE.at(location, f"larger than {detail}", fix="no manifest is that large: is this the right file?")
+        return TOO_LARGE.at(
+            location, f"the file has {detail}", fix="no manifest is that large: is this the right file?"
+        )
+    if failure is Failure.MISSING:
+        return UNREADABLE.at(location, "this link leads to nothing", fix="correct what it points to, or remove it")
     return UNREADABLE.at(
         location, f"cannot be read: {detail or failure.value}", fix="mend its permissions, or remove it"
     )

@@ -101,7 +101,9 @@ class _Walk:
 
     def visit(self, path: str) -> None:
         target = self.root / path
-        if target.is_dir():
+        if not _is_inside(self.root, target):
+            self.problems.append(unreadable(path, Failure.LEAVES_ROOT))
+        elif target.is_dir():
             self._inherited(path)
             self._directory(path)
         elif target.is_file() or target.is_symlink():
@@ -132,7 +134,7 @@ class _Walk:
                     self._counted(path)
                 elif entry.name.lower().endswith(PEM_SUFFIXES):
                     self.pem_files.add(path)
-                elif entry.is_symlink() and entry.is_dir():
+                elif entry.is_symlink() and os.path.isdir(entry):  # noqa: PTH112 - which raises nothing for a loop
                     self._linked_directory(path)
 
     def _entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
@@ -207,23 +209,29 @@ def _open_link(root: Path, path: str) -> int:
 
 
 def _is_inside(root: Path, path: Path) -> bool:
-    return path.resolve().is_relative_to(root)
+    return Path(os.path.realpath(path)).is_relative_to(root)  # `Path.resolve` raises for a loop of links
 
 
 def _read_bounded(descriptor: int, limit: int) -> bytes:
-    data = os.read(descriptor, _FIRST_READ)
-    if 0 < len(data) < _FIRST_READ:
-        return data
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         raise FileError(Failure.NOT_A_FILE, "not a regular file")
+    data = os.read(descriptor, _FIRST_READ)
+    if len(data) < _FIRST_READ:
+        return data
     parts = [data]
     size = len(data)
     while size <= limit and (part := os.read(descriptor, limit + 1 - size)):
         parts.append(part)
         size += len(part)
     if size > limit:
-        raise FileError(Failure.TOO_LARGE, f"{limit // 1024 // 1024} MiB")
+        raise FileError(Failure.TOO_LARGE, larger_than(limit, status.st_size))
     return b"".join(parts)
+
+
+def larger_than(limit: int, size: int) -> str:
+    """Return what to say of a file of `size` bytes where at most `limit` are read."""
+    return f"{size:,} bytes, and at most {limit:,} are read"
 
 
 def _failure(error: OSError) -> Failure:
@@ -234,6 +242,19 @@ def _failure(error: OSError) -> Failure:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
+
+
+def read_config(path: Path) -> bytes:
+    """Return the bytes of a config file, which lies in the directory that it makes the root.
+
+    Raises:
+        InputError: it cannot be read, is a link out of its directory, or is larger than any manifest.
+    """
+    try:
+        return _read_inside(path.parent.resolve(), path.name, MANIFEST_LIMIT)
+    except FileError as error:
+        fix = "a config file is a regular file in the repository: check it, or the path given by --config"
+        raise InputError(f"{path} cannot be read: {error}", fix=fix) from None
 
 
 def read_named(path: Path) -> bytes:

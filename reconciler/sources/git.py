@@ -1,4 +1,4 @@
-"""What git says of a working tree: the revision, and whether it has uncommitted changes.
+"""What git says: the revision of a working tree, whether it has uncommitted changes, and what any command answers.
 
 Nothing a repository configures may run: no hooks, no fsmonitor, no prompts, no locks taken.
 """
@@ -9,11 +9,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
+from reconciler.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 _TIMEOUT_SECONDS: Final = 30
+_LONGEST: Final = 200
 _HARMLESS: Final = (
     "-c", "core.fsmonitor=false",
     "-c", "core.hooksPath=/dev/null",
@@ -25,13 +28,12 @@ class WorkingTreeStatus:
     """`git status` under way. It runs while the tree is read; `result` waits for it."""
 
     def __init__(self, root: Path, paths: Sequence[str] = ()) -> None:
-        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         command = ["git", *_HARMLESS, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", *paths]
         try:
             self._process: subprocess.Popen[str] | None = subprocess.Popen(  # noqa: S603 - fixed words, no shell
                 command,
                 cwd=root,
-                env=environment,
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -70,3 +72,98 @@ def read_status(output: str) -> tuple[str, bool]:
     kind = "sha1" if len(commit) == len("0" * 40) else "sha256"
     prefix = "" if branch == "(detached)" else branch
     return f"{prefix}@{kind}:{commit}", dirty
+
+
+def ask(root: Path, *words: str, given: bytes = b"") -> bytes:
+    """Return what a git command run at `root` prints when it is `given` this on its standard input.
+
+    Raises:
+        InputError: git is not there, refuses, or takes too long.
+    """
+    command = ["git", *_HARMLESS, *words]
+    try:
+        done = subprocess.run(  # noqa: S603 - words of ours, no shell
+            command,
+            cwd=root,
+            env=_environment(),
+            input=given,
+            capture_output=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"git {words[0]} did not answer: {type(error).__name__}", fix="is git installed?") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise InputError(f"git {words[0]} failed: {said[0] if said else 'without a word'}", fix="run it by hand to see")
+    return done.stdout
+
+
+def commit_of(root: Path, reference: str) -> str:
+    """Return the commit that a branch, tag or abbreviation names.
+
+    Raises:
+        InputError: there is none.
+    """
+    fix = "fetch it first (in CI: a checkout with its whole history), or correct the name"
+    unknown = InputError(f"git knows no revision `{reference}`", fix=fix)
+    if reference.startswith("-"):
+        raise unknown
+    try:
+        return (
+            ask(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+            .decode()
+            .strip()
+        )
+    except InputError:
+        raise unknown from None
+
+
+def common_ancestor(root: Path, reference: str) -> str:
+    """Return the commit where HEAD left `reference`: what a pull request is compared with.
+
+    Raises:
+        InputError: git is not there, or knows no such revision, or the two have no history in common.
+    """
+    other = commit_of(root, reference)
+    return ask(root, "merge-base", other, "HEAD").decode().strip()
+
+
+_SIGNATURES: Final = {
+    "G": "good",
+    "U": "good, of a key that is not certified",
+    "X": "expired",
+    "Y": "good, of a key that expired",
+    "R": "good, of a key that was revoked",
+    "B": "bad",
+    "E": "unknown key",
+    "N": "none",
+}
+"""What `%G?` of git-log(1) says."""
+
+_OWN_VERIFIERS: Final = (
+    "-c", "gpg.program=gpg",
+    "-c", "gpg.openpgp.program=gpg",
+    "-c", "gpg.x509.program=gpgsm",
+    "-c", "gpg.ssh.program=ssh-keygen",
+    "-c", "log.showSignature=false",
+)  # fmt: skip
+"""A repository may not choose what program looks at its signatures."""
+
+
+def authorship(root: Path, commit: str) -> tuple[str, str]:
+    """Return who wrote a commit, as `Name <address>`, and the status of its signature; both empty if git cannot tell.
+
+    The signature is looked at with the keys of whoever runs this. It is told, and decides nothing.
+    """
+    words = ("log", "-1", "--no-patch", "--encoding=UTF-8", "--format=%an%x00%ae%x00%G?", "--end-of-options", commit)
+    try:
+        said = ask(root, *_OWN_VERIFIERS, *words)
+    except InputError:
+        return "", ""
+    name, address, signature = (*said.decode(errors="replace").rstrip("\n").split("\0"), "", "")[:3]
+    return f"{name[:_LONGEST]} <{address[:_LONGEST]}>", _SIGNATURES.get(signature, "")
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

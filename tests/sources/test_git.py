@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from repositories import commit, git
 
 from reconciler.sources.git import WorkingTreeStatus, read_status
 
@@ -13,23 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def git(directory: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments]
-    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    git(tmp_path, "init", "--quiet", "--initial-branch=main")
     (tmp_path / "a.yaml").write_text("a")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "-m", "first")
+    commit(tmp_path)
     return tmp_path
 
 
 def test_a_clean_tree_has_a_revision(repository: Path) -> None:
-    commit = git(repository, "rev-parse", "HEAD")
-    assert WorkingTreeStatus(repository).result() == (f"main@sha1:{commit}", False)
+    head = git(repository, "rev-parse", "HEAD")
+    assert WorkingTreeStatus(repository).result() == (f"main@sha1:{head}", False)
 
 
 @pytest.mark.parametrize("name", ["a.yaml", "new.yaml"])
