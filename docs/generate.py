@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli import cli
-from reconciler.core.rules import as_markdown
 from reconciler.schema_files import schema_texts
 
 HERE = Path(__file__).parent
@@ -19,7 +19,9 @@ Json = Any
 
 def pages() -> dict[str, str]:
     """Return the text of every generated page by its file name."""
-    return {"problems.md": as_markdown(), "commands.md": _commands(), "fields.md": _fields()}
+    from problem_pages import problem_pages
+
+    return {**problem_pages(), "commands.md": _commands(), "fields.md": _fields()}
 
 
 def _commands() -> str:
@@ -88,5 +90,11 @@ def _type(field: Json) -> str:
 
 
 if __name__ == "__main__":
-    for page, text in pages().items():
-        (HERE / page).write_text(text, encoding="utf-8")
+    sys.path.append(str(HERE.parent / "tests"))  # whose examples are shown
+    wanted = pages()
+    for page in sorted(HERE.glob("problems/*.md")):
+        if f"problems/{page.name}" not in wanted:
+            page.unlink()
+    for name, text in wanted.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).write_text(text, encoding="utf-8")

@@ -125,13 +125,13 @@ _END: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 def _dates(desired: DesiredState, now: datetime, warning: timedelta) -> Iterator[datetime]:
     """Yield when a certificate becomes valid, is warned of, has a day less to live while it is, and has expired."""
-    for bundle in desired.bundles.values():
-        for certificate in bundle.certificates:
-            yield certificate.not_before
-            yield certificate.not_after - warning
-            yield certificate.not_after
-            if (left := certificate.not_after - now) <= warning:
-                yield now + left % timedelta(days=1) + timedelta.resolution
+    bundled = (certificate for bundle in desired.bundles.values() for certificate in bundle.certificates)
+    for certificate in (*bundled, *desired.clients):
+        yield certificate.not_before
+        yield certificate.not_after - warning
+        yield certificate.not_after
+        if (left := certificate.not_after - now) <= warning:
+            yield now + left % timedelta(days=1) + timedelta.resolution
 
 
 def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -247,5 +247,5 @@ def _verify(mode: Any, timeout: float, tools: Row) -> VerifyPolicy:  # noqa: ANN
 
 
 def _problem(row: Row) -> Problem:
-    code, severity, message, location, fix = row
-    return Problem(code, Severity(severity), message, Location(*location), fix)
+    code, severity, message, location, fix, gateways = row
+    return Problem(code, Severity(severity), message, Location(*location), fix, tuple(gateways))

@@ -6,16 +6,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.desired import Material, assemble, referenced_files
-from reconciler.core.lint import lint
+from reconciler.core.lint import Across, lint
 from reconciler.core.manifest import read_manifests
 from reconciler.core.problems import in_order
+from reconciler.core.strict_yaml import locate
 from reconciler.parallel import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.core.lint import TargetScope
+    from reconciler.core.manifest import Manifest
     from reconciler.core.model import DesiredState
+    from reconciler.core.problems import Problem
     from reconciler.core.schema import Schemas
     from reconciler.core.snapshot import Files, Snapshot
 
@@ -37,9 +41,19 @@ class Compiled:
 
 
 def compile_tree(
-    snapshot: Snapshot, source: Source, schemas: Schemas, now: datetime, *, expiry_warning_days: int = 30
+    snapshot: Snapshot,
+    source: Source,
+    schemas: Schemas,
+    now: datetime,
+    *,
+    expiry_warning_days: int = 30,
+    targets: Sequence[TargetScope] = (),
+    every_target: bool = True,
 ) -> Compiled:
-    """Return what the snapshot wants. Every file is read once and every problem is found in one go."""
+    """Return what the snapshot wants. Every file is read once and every problem is found in one go.
+
+    `targets` are those of the config file; `every_target` says whether the snapshot covers them all.
+    """
     read = spread(lambda file: read_manifests(*file, schemas), list(snapshot.files.items()))
     manifests = [manifest for file in read for manifest in file.manifests]
     files = source.read(referenced_files(manifests))
@@ -52,5 +66,23 @@ def compile_tree(
         whole=snapshot.whole,
     )
     desired = assemble(material, now, expiry_warning_days=expiry_warning_days)
-    problems = in_order((*desired.problems, *lint(desired.gateways, desired.bundles)))
+    whole = desired.complete and every_target
+    across = Across(desired.gateways, desired.bundles, manifests, snapshot.pem_files, whole, targets)
+    found = _placed(lint(across), manifests, snapshot.files)
+    problems = in_order((*desired.problems, *found))
     return Compiled(replace(desired, problems=problems), files.data)
+
+
+def _placed(
+    problems: Iterable[Problem], manifests: Sequence[Manifest], texts: Mapping[str, bytes]
+) -> Iterator[Problem]:
+    """Yield the problems, those about a field of a manifest at its place, or at the nearest parent that is there."""
+    documents: dict[tuple[str, int], int] = {}
+    for problem in problems:
+        where = problem.location
+        if not documents:
+            documents = {(manifest.file, manifest.line): manifest.document for manifest in manifests}
+        document = documents.get((where.file, where.line))
+        if where.pointer and not where.snippet and document is not None:
+            where = locate(where.file, texts[where.file], document, where.pointer)
+        yield replace(problem, location=where)

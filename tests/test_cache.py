@@ -261,7 +261,7 @@ class Pass:
         return [f"{each.action} {each.name} {each.status}" for each in result.outcomes]
 
     def _plan(self, engine: Engine) -> tuple[DesiredState, Plan]:
-        return plan_tree(Tree(self.settings, NOW), engine, self.cache)
+        return plan_tree(Tree(self.settings, NOW), self.settings.target, engine, self.cache)
 
     def forge(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Edit what is remembered, as somebody with the user's rights could."""
@@ -280,7 +280,7 @@ class Pass:
 def test_an_unchanged_tree_is_remembered_and_in_sync(repository: Path) -> None:
     run = Pass(repository)
     assert run.apply() == ["create a applied"]
-    run.forge(lambda entry: entry["problems"].append(["remembered", "info", "m", ["a.yaml", 1, 1, "", "", 1], ""]))
+    run.forge(lambda entry: entry["problems"].append(["remembered", "info", "m", ["a.yaml", 1, 1, "", "", 1], "", []]))
     with build_engine(run.settings, {}, write=False) as engine:
         desired, plan = run._plan(engine)
     assert plan.in_sync

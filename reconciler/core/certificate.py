@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import string
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
@@ -61,6 +62,9 @@ _SUPPORTED_CRITICAL = frozenset(
         "1.3.6.1.5.5.7.48.1.5",  # OCSP no check
     }
 )
+_NO_TEXT = frozenset({"OctetString", "UTCTime", "GeneralizedTime", "VisibleString"})
+"""What OpenSSL takes for no value of a name: whatever is not in its `B_ASN1_PRINTABLE`."""
+
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -84,6 +88,18 @@ class BasicConstraints:
     path_length: int | None
 
 
+Subtree = str | IPv4Network | IPv6Network
+"""What a name constraint is about: a DNS name as written, in lower case, or a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameConstraints:
+    """The DNS names and networks of the nameConstraints extension; the other kinds of names say nothing of a host."""
+
+    permitted: tuple[Subtree, ...]
+    excluded: tuple[Subtree, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedCertificate:
     """A certificate and the facts a trust decision needs.
@@ -91,7 +107,9 @@ class ParsedCertificate:
     `self_signature` is None where subject and issuer differ. `may_sign` is keyUsage's keyCertSign and `purposes` the
     OIDs of extendedKeyUsage, each None where the extension is missing. `unknown_critical` are OIDs. `hash` is the name
     of the signature's hash, or empty. `issuer_key` and `key_id` are the authority and subject key identifiers, or
-    empty. `server_names` says whether subjectAltName has a DNS name or IP address.
+    empty; `issuer_serial` is the serial number that the former may name as well. `server_names` says whether
+    subjectAltName has a DNS name or IP address, `no_names` that it is there and empty. `name_constraints` is None where
+    there are none on hosts. `explicit_curve` says that the key spells its curve out.
     """
 
     certificate: Certificate
@@ -103,12 +121,17 @@ class ParsedCertificate:
     key: str
     key_id: bytes
     issuer_key: bytes
+    issuer_serial: int | None
     self_signature: Check | None
     basic_constraints: BasicConstraints | None
     may_sign: bool | None
     purposes: frozenset[str] | None
     server_names: bool
+    no_names: bool
+    name_constraints: NameConstraints | None
     unknown_critical: tuple[str, ...]
+    has_extensions: bool
+    explicit_curve: bool
     encoded: x509.Certificate = field(repr=False)
 
     @property
@@ -188,8 +211,8 @@ def _hash(certificate: x509.Certificate) -> hashes.HashAlgorithm:
 
 def _read(data: bytes, location: Location) -> ParsedCertificate:
     encoded = x509.load_der_x509_certificate(data)
-    algorithms = der.signature_algorithms(data)
-    if algorithms is None or algorithms[0] != algorithms[1]:
+    outline = der.outline(data)
+    if outline is None or outline.inner != outline.outer:
         raise ValueError("its inner and outer signature algorithms differ")
     key = encoded.public_key()
     subject, issuer = canonical_name(encoded.subject), canonical_name(encoded.issuer)
@@ -198,6 +221,8 @@ def _read(data: bytes, location: Location) -> ParsedCertificate:
     constraints = _value(extensions, x509.BasicConstraints)
     usage = _value(extensions, x509.KeyUsage)
     purposes = _value(extensions, x509.ExtendedKeyUsage)
+    authority = _value(extensions, x509.AuthorityKeyIdentifier)
+    names = _value(extensions, x509.SubjectAlternativeName)
     return ParsedCertificate(
         certificate=_model(
             encoded,
@@ -212,13 +237,18 @@ def _read(data: bytes, location: Location) -> ParsedCertificate:
         hash=_hash_name(encoded),
         key=_key_name(key),
         key_id=_subject_key(extensions),
-        issuer_key=_authority_key(extensions),
+        issuer_key=(authority.key_identifier or b"") if authority is not None else b"",
+        issuer_serial=authority.authority_cert_serial_number if authority is not None else None,
         self_signature=self_signature,
         basic_constraints=_basic_constraints(extensions),
         may_sign=usage.key_cert_sign if usage is not None else None,
         purposes=frozenset(oid.dotted_string for oid in purposes) if purposes is not None else None,
-        server_names=_has_server_names(extensions),
+        server_names=names is not None and any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names),
+        no_names=names is not None and not list(names),
+        name_constraints=_name_constraints(extensions),
         unknown_critical=_unknown_critical(extensions),
+        has_extensions=bool(extensions),
+        explicit_curve=isinstance(key, ec.EllipticCurvePublicKey) and outline.explicit_curve,
         encoded=encoded,
     )
 
@@ -244,11 +274,13 @@ def _shown(name: x509.Name) -> str:
 
 def canonical_name(name: x509.Name) -> Name:
     """Return a name as OpenSSL compares it: letter case and runs of white space do not matter."""
-    return tuple(tuple(sorted((part.oid.dotted_string, _folded(part.value)) for part in rdn)) for rdn in name.rdns)
+    return tuple(tuple(sorted((part.oid.dotted_string, _folded(part)) for part in rdn)) for rdn in name.rdns)
 
 
-def _folded(value: str | bytes) -> str:
-    text = value if isinstance(value, str) else value.hex()
+def _folded(part: x509.NameAttribute[str | bytes]) -> str:
+    if part._type.name in _NO_TEXT:  # noqa: SLF001 - the public interface does not tell
+        raise ValueError(f"a part of a name is of the type {part._type.name}, which is no text")  # noqa: SLF001
+    text = part.value if isinstance(part.value, str) else part.value.hex()
     return " ".join(text.split()).translate(_LOWER)
 
 
@@ -269,14 +301,21 @@ def _subject_key(extensions: _Extensions) -> bytes:
     return value.digest if value is not None else b""
 
 
-def _authority_key(extensions: _Extensions) -> bytes:
-    value = _value(extensions, x509.AuthorityKeyIdentifier)
-    return (value.key_identifier or b"") if value is not None else b""
+def _name_constraints(extensions: _Extensions) -> NameConstraints | None:
+    value = _value(extensions, x509.NameConstraints)
+    if value is None:
+        return None
+    permitted, excluded = _subtrees(value.permitted_subtrees), _subtrees(value.excluded_subtrees)
+    return NameConstraints(permitted, excluded) if permitted or excluded else None
 
 
-def _has_server_names(extensions: _Extensions) -> bool:
-    value = _value(extensions, x509.SubjectAlternativeName)
-    return value is not None and any(isinstance(name, x509.DNSName | x509.IPAddress) for name in value)
+def _subtrees(names: Iterable[x509.GeneralName] | None) -> tuple[Subtree, ...]:
+    values = [name.value for name in names or () if isinstance(name, x509.DNSName | x509.IPAddress)]
+    return tuple(
+        value.translate(_LOWER) if isinstance(value, str) else value
+        for value in values
+        if isinstance(value, str | IPv4Network | IPv6Network)
+    )
 
 
 def _unknown_critical(extensions: _Extensions) -> tuple[str, ...]:

@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEQUENCE: Final = 0x30
+PRIVATE_KEY: Final = "private key"
 
 _INTEGER, _BIT_STRING, _OCTET_STRING, _OID, _VERSION = 0x02, 0x03, 0x04, 0x06, 0xA0
+_TIMES = (0x17, 0x18)
+_ATTRIBUTES = 0xA0
+_REQUESTS = ((_INTEGER, SEQUENCE, SEQUENCE), (_INTEGER, SEQUENCE, SEQUENCE, _ATTRIBUTES))
 
 _LONG_LENGTH = 0x80
 _MAX_LENGTH_BYTES = 4
 _PKCS12_VERSION = b"\3"
 _PKCS7 = bytes.fromhex("2a864886f70d0107")
+_EC_KEY = bytes.fromhex("2a8648ce3d0201")
+_ALGORITHM = 2  # an algorithm's identifier and its parameters
+_SIGNED = 2  # what is signed, and the algorithm
+_KEY = 5  # behind serial number, algorithm, issuer, validity and subject
 
 
 class Element(NamedTuple):
@@ -71,30 +79,55 @@ def kind(data: bytes) -> str:
     """Return what a DER blob is, from its outermost elements.
 
     One of "private key", "PKCS#12 key store", "PKCS#7 bundle", "public key", "certificate", "unknown". A request or a
-    revocation list is built like a certificate and counts as one here.
+    revocation list is built like a certificate and counts as one here; `signed_kind` tells them apart.
     """
     outer = first(data)
     inner = elements(outer.content, 2) if outer is not None and outer.tag == SEQUENCE else ()
     shape = tuple(element.tag for element in inner)
     if shape[:1] == (_INTEGER,):
-        return "PKCS#12 key store" if inner[0].content == _PKCS12_VERSION else "private key"
+        return "PKCS#12 key store" if inner[0].content == _PKCS12_VERSION else PRIVATE_KEY
     if shape[:1] == (_OID,):
         return "PKCS#7 bundle" if inner[0].content.startswith(_PKCS7) else "unknown"
     if shape[:2] == (SEQUENCE, _OCTET_STRING):
-        return "private key"
+        return PRIVATE_KEY
     if shape[:2] == (SEQUENCE, _BIT_STRING):
         return "public key"
     return "certificate" if shape[:1] == (SEQUENCE,) else "unknown"
 
 
-def signature_algorithms(certificate: bytes) -> tuple[bytes, bytes] | None:
-    """Return the inner and the outer signature algorithm of a certificate, encoded; None where there are none.
+def signed_kind(data: bytes) -> str:
+    """Return what is built like a certificate: "certificate", "certificate request" or "revocation list"."""
+    outer = first(data)
+    signed = first(outer.content) if outer is not None else None
+    shape = tuple(element.tag for element in elements(signed.content, 4)) if signed is not None else ()
+    if any(tag in _TIMES for tag in shape):
+        return "revocation list"
+    return "certificate request" if shape in _REQUESTS else "certificate"
 
-    Source: RFC 5280 section 4.1.1.2: the two must be the same.
+
+class Outline(NamedTuple):
+    """What a certificate says of its signature and key, encoded: the inner and outer algorithm, and the key."""
+
+    inner: bytes
+    outer: bytes
+    key: bytes
+
+    @property
+    def explicit_curve(self) -> bool:
+        """Whether this is an elliptic curve key that spells its curve out instead of naming it (RFC 5480 2.1.1)."""
+        algorithm = first(self.key)
+        parts = elements(algorithm.content, _ALGORITHM) if algorithm is not None else ()
+        return len(parts) == _ALGORITHM and parts[0].content == _EC_KEY and parts[1].tag == SEQUENCE
+
+
+def outline(certificate: bytes) -> Outline | None:
+    """Return the outline of a certificate; None where it has none.
+
+    Source: RFC 5280 section 4.1.
     """
     outer = elements(certificate)
     parts = elements(outer[0].content) if outer else ()
-    if len(parts) < 2:  # noqa: PLR2004 - what is signed, and the algorithm
+    if len(parts) < _SIGNED:
         return None
     fields = [element for element in elements(parts[0].content) if element.tag != _VERSION]
-    return (fields[1].whole, parts[1].whole) if len(fields) > 1 else None
+    return Outline(fields[1].whole, parts[1].whole, fields[_KEY].content) if len(fields) > _KEY else None

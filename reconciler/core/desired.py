@@ -1,7 +1,6 @@
 """Manifests + Defaults + bundles -> DesiredState.
 
-`Defaults` of a directory apply to it and to all below; nearer wins. Mappings merge key by key, everything else
-replaces; `auth` is one thing and replaces as a whole, so that no half of a credential is ever inherited.
+Every file, certificate and bundle is looked at once, however many gateways use it.
 """
 
 from __future__ import annotations
@@ -10,8 +9,11 @@ import difflib
 import posixpath
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from reconciler.core.constraints import excludes
+from reconciler.core.fitness import client_problems
+from reconciler.core.inheritance import Defaults, Spec, has, merge
 from reconciler.core.manifest import Manifest, parse_duration
 from reconciler.core.model import (
     Auth,
@@ -25,29 +27,23 @@ from reconciler.core.model import (
     VerifyPolicy,
     Visibility,
 )
-from reconciler.core.pem import PemFile, read_pem
+from reconciler.core.pem import read_pem
 from reconciler.core.problems import Location, Problem, Rule, Severity, has_errors, in_order
 from reconciler.core.schema import MISSING
 from reconciler.core.snapshot import LEAVES_ROOT, Failure, Files
 from reconciler.core.strict_yaml import locate
-from reconciler.core.trust import build_bundle
+from reconciler.core.trust import anchors, build_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from reconciler.core.model import TrustBundle
+    from reconciler.core.certificate import ParsedCertificate
+    from reconciler.core.model import Certificate, TrustBundle
+    from reconciler.core.pem import PemFile
 
 DUPLICATE_NAME = Rule(
     "duplicate-name", Severity.ERROR, "Two manifests claim one gateway; which of them wins must not depend on luck."
-)
-DUPLICATE_DEFAULTS = Rule(
-    "duplicate-defaults", Severity.ERROR, "A directory has one set of defaults, or nobody can tell which one applies."
-)
-MISPLACED_DEFAULTS = Rule(
-    "misplaced-defaults",
-    Severity.ERROR,
-    "Defaults stand in defaults.yaml, so that they are found whatever part of the tree is looked at.",
 )
 MISSING_FILE = Rule("missing-file", Severity.ERROR, "A manifest refers to a file that is not there.")
 UNUSABLE_FILE = Rule("unusable-file", Severity.ERROR, "A manifest refers to a file that cannot be read as one.")
@@ -58,8 +54,6 @@ _NO_AUTH: Final = Auth()
 _NO_CONTEXTFORGE: Final = ContextForgeOptions()
 _NO_KUADRANT: Final = KuadrantOptions()
 _DEFAULT_VERIFY: Final = VerifyPolicy()
-
-Spec = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30
 
     A gateway with an error is left out, and `complete` is false then.
     """
-    defaults = _Defaults(material)
+    defaults = Defaults(material.manifests, material.texts)
     bundles = _Bundles(material.files, now, expiry_warning_days)
     gateways: dict[str, DesiredGateway] = {}
     named: dict[str, Manifest] = {}
@@ -113,49 +107,16 @@ def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30
         bundles={bundle.pem: bundle for bundle in bundles.all()},
         problems=in_order(problems),
         complete=material.whole and not has_errors(problems),
+        clients=bundles.clients(),
     )
 
 
-class _Defaults:
-    """The `Defaults` of every directory, merged along the way down."""
+class _Built(NamedTuple):
+    """A bundle or none, what is wrong with it, and where its chains end if any of its certificates limits names."""
 
-    def __init__(self, material: Material) -> None:
-        self.problems: list[Problem] = []
-        self._own: dict[str, Manifest] = {}
-        self._merged: dict[str, Spec] = {}
-        for manifest in material.manifests:
-            if manifest.kind != "Defaults":
-                continue
-            if posixpath.basename(manifest.file) != "defaults.yaml":
-                where = _locate(material, manifest, "/kind")
-                fix = "move them into the defaults.yaml of this directory"
-                self.problems.append(MISPLACED_DEFAULTS.at(where, "Defaults outside of a defaults.yaml", fix=fix))
-            first = self._own.setdefault(posixpath.dirname(manifest.file), manifest)
-            if first is not manifest:
-                message = f"{first.file}:{first.line} already sets the defaults of this directory"
-                where = _locate(material, manifest, "")
-                self.problems.append(DUPLICATE_DEFAULTS.at(where, message, fix="merge the two documents"))
-
-    def spec(self, directory: str) -> Spec:
-        """Return the merged defaults that apply in `directory`."""
-        if not self._own:
-            return {}
-        if (known := self._merged.get(directory)) is not None:
-            return known
-        inherited = self.spec(posixpath.dirname(directory)) if directory else {}
-        own = self._own.get(directory)
-        self._merged[directory] = merged = merge(inherited, own.spec) if own else inherited
-        return merged
-
-    def origin(self, directory: str, pointer: Sequence[str]) -> Manifest | None:
-        """Return the nearest Defaults at or above `directory` that set the value at `pointer` (below spec)."""
-        while True:
-            own = self._own.get(directory)
-            if own is not None and _has(own.spec, pointer):
-                return own
-            if not directory:
-                return None
-            directory = posixpath.dirname(directory)
+    bundle: TrustBundle | None
+    problems: tuple[Problem, ...]
+    anchors: Sequence[ParsedCertificate]
 
 
 class _Bundles:
@@ -166,37 +127,56 @@ class _Bundles:
         self._now = now
         self._days = expiry_warning_days
         self._parsed: dict[str, PemFile] = {}
-        self._built: dict[tuple[str, ...], tuple[TrustBundle | None, tuple[Problem, ...]]] = {}
-        self._users: defaultdict[str, list[str]] = defaultdict(list)
+        self._built: dict[tuple[str, ...], _Built] = {}
+        self._clients: dict[str, tuple[Problem, ...]] = {}
+        self._users: defaultdict[str, list[Manifest]] = defaultdict(list)
 
-    def of(self, names: Sequence[str], user: str) -> TrustBundle | None:
+    def of(self, names: Sequence[str], user: Manifest) -> TrustBundle | None:
         """Return the bundle of these files, or None if they do not make one."""
         self._note(names, user)
-        key = tuple(sorted(set(names)))
-        if key not in self._built:
-            self._built[key] = build_bundle(
-                [self._parse(name) for name in key], self._now, expiry_warning_days=self._days
-            )
-        return self._built[key][0]
+        return self._build(names).bundle
 
-    def parsed(self, name: str, user: str) -> PemFile:
-        """Return one file's certificates and problems."""
+    def excludes(self, names: Sequence[str], url: str, user: Manifest) -> Problem | None:
+        """Return the problem that no CA of these files may vouch for the host of `url`, if it is so."""
+        return excludes(self._build(names).anchors, url, user.name)
+
+    def client(self, name: str, user: Manifest) -> str | None:
+        """Return one file's certificates as a client presents them, or None if it has an error."""
         self._note((name,), user)
-        return self._parse(name)
+        file = self._parse(name)
+        if name not in self._clients:
+            self._clients[name] = tuple(client_problems(file.parsed, self._now, self._days))
+        if has_errors((*file.problems, *self._clients[name])):
+            return None
+        return "\n".join(certificate.pem for certificate in file.certificates)
 
     def all(self) -> Iterable[TrustBundle]:
         """Return every bundle, in an order that only the file names decide."""
-        return [bundle for _, (bundle, _) in sorted(self._built.items()) if bundle is not None]
+        return [built.bundle for _, built in sorted(self._built.items()) if built.bundle is not None]
+
+    def clients(self) -> tuple[Certificate, ...]:
+        """Return what clients present, in an order that only the file names decide."""
+        return tuple(each for name in sorted(self._clients) for each in self._parsed[name].certificates)
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the PEM files, each problem naming the manifests it hurts."""
-        found = {problem for _, problems in self._built.values() for problem in problems}
+        found = {problem for built in self._built.values() for problem in built.problems}
+        found.update(problem for problems in self._clients.values() for problem in problems)
         found.update(problem for parsed in self._parsed.values() for problem in parsed.problems)
         return [self._named(problem) for problem in found]
 
-    def _note(self, names: Iterable[str], user: str) -> None:
+    def _note(self, names: Iterable[str], user: Manifest) -> None:
         for name in names:
             self._users[name].append(user)
+
+    def _build(self, names: Sequence[str]) -> _Built:
+        key = tuple(sorted(set(names)))
+        if key not in self._built:
+            files = [self._parse(name) for name in key]
+            bundle, problems = build_bundle(files, self._now, expiry_warning_days=self._days)
+            limited = any(each.name_constraints is not None for file in files for each in file.parsed)
+            self._built[key] = _Built(bundle, problems, anchors(files) if limited and bundle is not None else ())
+        return self._built[key]
 
     def _parse(self, name: str) -> PemFile:
         if name not in self._parsed:
@@ -204,17 +184,19 @@ class _Bundles:
         return self._parsed[name]
 
     def _named(self, problem: Problem) -> Problem:
-        users = sorted(set(self._users[problem.location.file]))
-        shown = ", ".join(users[:_USERS_SHOWN])
-        more = len(users) - _USERS_SHOWN
-        suffix = f" and {more} more" if more > 0 else ""
-        return replace(problem, message=f"{problem.message} (used by {shown}{suffix})") if users else problem
+        users = self._users[problem.location.file]
+        files = sorted({user.file for user in users})
+        if not files:
+            return problem
+        more = f" and {len(files) - _USERS_SHOWN} more" if len(files) > _USERS_SHOWN else ""
+        message = f"{problem.message} (used by {', '.join(files[:_USERS_SHOWN])}{more})"
+        return replace(problem, message=message, gateways=tuple(sorted(user.name for user in users)))
 
 
 class _Assembly:
     """One manifest becoming a gateway."""
 
-    def __init__(self, manifest: Manifest, defaults: _Defaults, bundles: _Bundles, material: Material) -> None:
+    def __init__(self, manifest: Manifest, defaults: Defaults, bundles: _Bundles, material: Material) -> None:
         self._manifest = manifest
         self._defaults = defaults
         self._bundles = bundles
@@ -230,7 +212,7 @@ class _Assembly:
         self._require(spec, "url")
         self._require(spec, "transport")
         tls = spec.get("tls", {})
-        ca_certificate = self._ca_certificate(tls.get("caCertificates", ()))
+        ca_certificate = self._ca_certificate(tls.get("caCertificates", ()), spec.get("url", ""))
         client_certificate = self._client_certificate(tls.get("clientCertificate"))
         if self.problems or ca_certificate is None or client_certificate is None:
             return None
@@ -248,12 +230,15 @@ class _Assembly:
             fix = f"add `{name}:` under `spec`"
             self.problems.append(MISSING.at(_locate(self._material, self._manifest, "/spec"), message, fix=fix))
 
-    def _ca_certificate(self, names: Sequence[str]) -> str | None:
+    def _ca_certificate(self, names: Sequence[str], url: str) -> str | None:
         if not names:
             return ""
         if not self._all_there(names, ("tls", "caCertificates")):
             return None
-        bundle = self._bundles.of(names, self._manifest.file)
+        bundle = self._bundles.of(names, self._manifest)
+        excluded = self._bundles.excludes(names, url, self._manifest)
+        if excluded is not None:
+            self.problems.append(excluded)
         return bundle.pem if bundle is not None else None
 
     def _client_certificate(self, name: str | None) -> str | None:
@@ -261,10 +246,7 @@ class _Assembly:
             return ""
         if not self._all_there((name,), ("tls", "clientCertificate")):
             return None
-        parsed = self._bundles.parsed(name, self._manifest.file)
-        if has_errors(parsed.problems):
-            return None
-        return "\n".join(certificate.pem for certificate in parsed.certificates)
+        return self._bundles.client(name, self._manifest)
 
     def _all_there(self, names: Sequence[str], pointer: tuple[str, ...]) -> bool:
         failures = self._material.files.failures
@@ -278,7 +260,7 @@ class _Assembly:
     def _unavailable(self, name: str, index: int, pointer: tuple[str, ...]) -> Problem:
         failure = self._material.files.failures[name]
         origin = self._manifest
-        if not _has(origin.spec, pointer):
+        if not has(origin.spec, pointer):
             origin = self._defaults.origin(self._directory, pointer) or origin
         place = "/".join(("", "spec", *pointer)) + (f"/{index}" if pointer[-1] == "caCertificates" else "")
         where = _locate(self._material, origin, place)
@@ -290,20 +272,10 @@ class _Assembly:
         return UNUSABLE_FILE.at(where, f"{name} is {failure}", fix="give a readable PEM file")
 
     def _near(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self._material.pem_files, n=1)
+        stem = posixpath.splitext(name)[0]
+        same_stem = [each for each in self._material.pem_files if posixpath.splitext(each)[0] == stem]
+        near = same_stem or difflib.get_close_matches(name, self._material.pem_files, n=1)
         return f"did you mean {near[0]}?" if near else "add the file, or correct the path (it is relative to this file)"
-
-
-def merge(inherited: Spec, own: Spec) -> Spec:
-    """Return `own` over `inherited`: mappings key by key, lists, scalars and `auth` as wholes."""
-    merged = dict(inherited)
-    for key, value in own.items():
-        below = merged.get(key)
-        if key != "auth" and isinstance(value, dict) and isinstance(below, dict):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _gateway(name: str, spec: Spec, ca_certificate: str, client_certificate: str) -> Gateway:
@@ -375,15 +347,6 @@ def _verify(spec: Spec) -> VerifyPolicy:
         timeout_seconds=parse_duration(timeout) if timeout else _DEFAULT_VERIFY.timeout_seconds,
         require_tools=tuple(sorted(set(spec.get("requireTools", ())))),
     )
-
-
-def _has(spec: Spec, pointer: Sequence[str]) -> bool:
-    value: object = spec
-    for key in pointer:
-        if not isinstance(value, dict) or key not in value:
-            return False
-        value = value[key]
-    return True
 
 
 def _locate(material: Material, manifest: Manifest, pointer: str) -> Location:

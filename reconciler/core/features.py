@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.model import Feature, Transport, Visibility
@@ -26,6 +27,16 @@ def _references_a_kubernetes_secret(gateway: Gateway) -> bool:
     return any(reference.kind == "secretKeyRef" for reference in references)
 
 
+_FIELDS: Final[Mapping[Feature, str]] = {
+    Feature.BUNDLE_ONLY_TRUST: "/spec/tls/systemTrust",
+    Feature.CLIENT_CERTIFICATE: "/spec/tls/clientCertificate",
+    Feature.PASSTHROUGH_HEADERS: "/spec/passthroughHeaders",
+    Feature.SSE_TRANSPORT: "/spec/transport",
+    Feature.SECRET_KEY_REFERENCE: "/spec/auth",
+    Feature.VISIBILITY: "/spec/visibility",
+}
+"""Where a manifest asks for it."""
+
 NEEDS: Final[Mapping[Feature, Callable[[Gateway], bool]]] = {
     Feature.BUNDLE_ONLY_TRUST: lambda gateway: not gateway.system_trust,
     Feature.CLIENT_CERTIFICATE: lambda gateway: bool(gateway.client_certificate),
@@ -44,4 +55,5 @@ def lacking(desired: DesiredState, features: frozenset[Feature], store: str) -> 
             if needs(wanted.gateway):
                 message = f"`{wanted.gateway.name}` uses {feature}, which a {store} store cannot hold"
                 fix = "remove it, or keep this gateway in another target"
-                yield UNSUPPORTED.at(wanted.location, message, fix=fix)
+                where = replace(wanted.location, pointer=_FIELDS[feature])
+                yield UNSUPPORTED.at(where, message, fix=fix, gateways=(wanted.gateway.name,))

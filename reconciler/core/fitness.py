@@ -1,5 +1,6 @@
-"""Whether one certificate is fit to be trusted as a CA: by its own fields and the time, no other certificate needed.
+"""Whether one certificate is fit for its purpose: by its own fields and the time, no other certificate needed.
 
+Mostly the purpose is to be trusted as a CA; a client's own certificate is looked at for its dates, and for being none.
 Errors are what TLS libraries refuse everywhere; warnings what some of them do, Python 3.13 and later above all (it has
 OpenSSL's strict checks on). No rule is an error that a root in a public trust store breaks, except expiry. Numbers in
 the reasons are OpenSSL's verification errors.
@@ -9,22 +10,28 @@ Source: RFC 5280 section 4.2.1, OpenSSL `check_chain` and security level 2, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.certificate import Check, ParsedCertificate
+from reconciler.core.forest import named_otherwise
 from reconciler.core.problems import Problem, Rule, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-EXPIRED = Rule("certificate-expired", Severity.ERROR, "An expired CA fails every handshake that depends on it (10).")
+EXPIRED = Rule(
+    "certificate-expired", Severity.ERROR, "An expired certificate fails every handshake that depends on it (10)."
+)
 NOT_YET_VALID = Rule(
-    "certificate-not-yet-valid", Severity.ERROR, "A CA from the future fails every handshake that depends on it (9)."
+    "certificate-not-yet-valid",
+    Severity.ERROR,
+    "A certificate from the future fails every handshake that needs it (9).",
 )
 EXPIRES_SOON = Rule(
-    "certificate-expires-soon", Severity.WARNING, "An expiring CA is replaced calmly now or at night later."
+    "certificate-expires-soon", Severity.WARNING, "An expiring certificate is replaced calmly now or at night later."
 )
 NOT_A_CA = Rule(
     "certificate-not-a-ca",
@@ -82,9 +89,31 @@ NO_KEY_ID = Rule(
     Severity.WARNING,
     "Python 3.13 and later refuse an issuer without subjectKeyIdentifier (86).",
 )
+NOT_STRICT = Rule(
+    "ca-refused-when-strict",
+    Severity.WARNING,
+    "Python 3.13 and later refuse an issuer that breaks RFC 5280 in other ways too (87, 93).",
+)
+EXPLICIT_CURVE = Rule(
+    "ca-explicit-curve",
+    Severity.ERROR,
+    "An issuer whose key spells its curve out instead of naming it is refused (94).",
+)
+FOREIGN_KEY_ID = Rule(
+    "root-foreign-key-identifier",
+    Severity.WARNING,
+    "Up to Python 3.12 a root that names another key as its issuer's is no anchor (2).",
+)
+CLIENT_IS_CA = Rule(
+    "client-certificate-is-a-ca",
+    Severity.WARNING,
+    "A client presents a certificate of its own; with the key of a CA it could issue certificates for anybody.",
+)
 
-_SERVER_PURPOSES: Final = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
-_WEAK_HASHES: Final = frozenset({"md5", "sha1"})
+# serverAuth, and the two older purposes that OpenSSL takes for it; it does not take anyExtendedKeyUsage.
+_SERVER_PURPOSES: Final = frozenset({"1.3.6.1.5.5.7.3.1", "2.16.840.1.113730.4.1", "1.3.6.1.4.1.311.10.3.3"})
+_ANY_PURPOSE: Final = "2.5.29.37.0"
+_WEAK_HASHES: Final = {"md5": "MD5", "sha1": "SHA-1"}
 _MIN_BITS: Final = {"RSA": 2048, "DSA": 2048}
 _COMMON_KEYS: Final = frozenset({"secp256r1", "secp384r1", "secp521r1", "Ed25519"})
 _WEAK_CURVES: Final = frozenset(
@@ -94,6 +123,10 @@ _MAX_SERIAL: Final = 2**159
 _REISSUE = "ask the CA's operator for a certificate made to RFC 5280"
 _STRICT = f"{_REISSUE}; Python 3.13 and later refuse what this one has issued, though not the certificate itself"
 _REPLACE = "replace it by the CA's renewed certificate; keep both only while both are valid"
+_CLIENT_FIXES: Final = {
+    EXPIRED.code: "put the renewed client certificate here, and its key where `tls.clientKeyFrom` says",
+    EXPIRES_SOON.code: "have the client certificate renewed now; its key may change with it (`tls.clientKeyFrom`)",
+}
 
 
 def time_problems(parsed: ParsedCertificate, now: datetime, warning_days: int) -> Iterator[Problem]:
@@ -128,13 +161,27 @@ def lasting_problems(parsed: ParsedCertificate) -> Iterator[Problem]:
             yield problem
 
 
+def client_problems(chain: Sequence[ParsedCertificate], now: datetime, warning_days: int) -> Iterator[Problem]:
+    """Yield what is wrong with what a client presents: its own certificate, then the intermediates above it."""
+    for each in chain:
+        for problem in time_problems(each, now, warning_days):
+            yield replace(problem, fix=_CLIENT_FIXES.get(problem.code, problem.fix))
+    if chain and chain[0].certificate.ca:
+        message = f"{_name(chain[0])} comes first in a client certificate file, and is a CA"
+        fix = "put the client's own certificate first, and issue one if there is none"
+        yield CLIENT_IS_CA.at(chain[0].location, message, fix=fix)
+
+
 def issues(parsed: ParsedCertificate) -> bool:
-    """Return whether the certificate may be the issuer of others, as OpenSSL's `check_ca` has it."""
+    """Return whether the certificate may be the issuer of others, as OpenSSL's `check_chain` has it.
+
+    Without basicConstraints that takes a root: one of version 1, or one with keyCertSign.
+    """
     if parsed.may_sign is False:
         return False
     if parsed.basic_constraints is not None:
         return parsed.basic_constraints.ca
-    return parsed.may_sign is True or parsed.version == 1
+    return parsed.self_signed and (parsed.may_sign is True or parsed.version == 1)
 
 
 def pinned(parsed: ParsedCertificate) -> bool:
@@ -158,7 +205,7 @@ def _weak_key(parsed: ParsedCertificate) -> Problem | None:
 def _weak_hash(parsed: ParsedCertificate) -> Problem | None:
     if parsed.hash not in _WEAK_HASHES:
         return None
-    message = f"{_name(parsed)} is signed with {parsed.hash.upper()}"
+    message = f"{_name(parsed)} is signed with {_WEAK_HASHES[parsed.hash]}"
     if parsed.self_signature is None:
         return WEAK_HASH.at(parsed.location, message, fix="ask the CA's operator for one signed with SHA-256")
     checked = "" if parsed.self_signature is Check.GOOD else ", which could not be checked here"
@@ -175,7 +222,9 @@ def _unknown_critical(parsed: ParsedCertificate) -> Problem | None:
 def _wrong_purpose(parsed: ParsedCertificate) -> Problem | None:
     if parsed.purposes is None or parsed.purposes & _SERVER_PURPOSES:
         return None
-    message = f"{_name(parsed)} is not for TLS servers: its extendedKeyUsage lacks serverAuth"
+    any_purpose = _ANY_PURPOSE in parsed.purposes
+    what = "anyExtendedKeyUsage does not count as" if any_purpose else "extendedKeyUsage lacks"
+    message = f"{_name(parsed)} is not for TLS servers: its {what} serverAuth"
     return WRONG_PURPOSE.at(parsed.location, message, fix="use the CA that issues server certificates")
 
 
@@ -200,7 +249,8 @@ def _not_a_ca(parsed: ParsedCertificate) -> Problem | None:
         return CANNOT_SIGN.at(parsed.location, message, fix="ask the CA's operator for a certificate with keyCertSign")
     if issues(parsed):
         return None
-    message = f"{_name(parsed)} is not a CA certificate; {parsed.certificate.issuer} issued it"
+    why = " without basicConstraints, which only a root may lack" if constraints is None and parsed.may_sign else ""
+    message = f"{_name(parsed)} is not a CA certificate{why}; {parsed.certificate.issuer} issued it"
     return NOT_A_CA.at(parsed.location, message, fix=f"put the certificate of {parsed.certificate.issuer} here instead")
 
 
@@ -212,9 +262,9 @@ def _empty_subject(parsed: ParsedCertificate) -> Problem | None:
 
 def _basic_constraints(parsed: ParsedCertificate) -> Problem | None:
     constraints = parsed.basic_constraints
-    if constraints is None:
+    if constraints is None and issues(parsed):
         return NO_BASIC_CONSTRAINTS.at(parsed.location, f"{_name(parsed)} has no basicConstraints", fix=_STRICT)
-    if constraints.ca and not constraints.critical:
+    if constraints is not None and constraints.ca and not constraints.critical:
         message = f"{_name(parsed)} has basicConstraints that are not marked critical"
         return BASIC_CONSTRAINTS_NOT_CRITICAL.at(parsed.location, message, fix=_STRICT)
     return None
@@ -230,6 +280,31 @@ def _key_id(parsed: ParsedCertificate) -> Problem | None:
     if parsed.key_id:
         return None
     return NO_KEY_ID.at(parsed.location, f"{_name(parsed)} has no subjectKeyIdentifier", fix=_STRICT)
+
+
+def _otherwise_strict(parsed: ParsedCertificate) -> Problem | None:
+    if parsed.version == 1 and parsed.has_extensions:
+        what = "extensions, but is of version 1 (93)"
+    elif parsed.no_names:
+        what = "an empty subjectAltName (87)"
+    else:
+        return None
+    return NOT_STRICT.at(parsed.location, f"{_name(parsed)} has {what}", fix=_STRICT)
+
+
+def _explicit_curve(parsed: ParsedCertificate) -> Problem | None:
+    if not parsed.explicit_curve:
+        return None
+    message = f"{_name(parsed)} has a key whose curve is spelled out instead of named"
+    return EXPLICIT_CURVE.at(parsed.location, message, fix="ask the CA's operator for a certificate with a named curve")
+
+
+def _foreign_key_id(parsed: ParsedCertificate) -> Problem | None:
+    if not (parsed.self_signed and named_otherwise(parsed, parsed)):
+        return None
+    message = f"{_name(parsed)} is self-signed, but its authorityKeyIdentifier is not that of its own key"
+    fix = f"{_REISSUE}; Python up to 3.12 looks for another issuer and does not find it"
+    return FOREIGN_KEY_ID.at(parsed.location, message, fix=fix)
 
 
 def _pinned(parsed: ParsedCertificate) -> Problem:
@@ -251,6 +326,9 @@ _CA_CHECKS: Final[tuple[Callable[[ParsedCertificate], Problem | None], ...]] = (
     _basic_constraints,
     _key_usage,
     _key_id,
+    _otherwise_strict,
+    _explicit_curve,
+    _foreign_key_id,
 )
 
 

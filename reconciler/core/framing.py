@@ -33,6 +33,11 @@ MALFORMED_MARKER = Rule(
     Severity.ERROR,
     "A marker that is indented, shares its line or lacks hyphens is a block for some readers and text for others.",
 )
+JOINED_MARKERS = Rule(
+    "pem-joined-markers",
+    Severity.ERROR,
+    "Two files joined without a line break between them: OpenSSL refuses or skips what other readers take.",
+)
 STRAY_BASE64 = Rule(
     "pem-stray-base64",
     Severity.ERROR,
@@ -46,8 +51,10 @@ CONFLICT_MARKER = Rule(
 
 LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
-_MARKER = re.compile(r"-----(BEGIN|END) ([!-,.-~]+(?:[- ][!-,.-~]+)*)-----[ \t]*")
-# Repetitions are bounded, for the time to search a line must not grow with its square.
+# Repetitions are bounded, for the time and memory to search a line must not grow with its square.
+_LABEL = r"([!-,.-~]{1,64}(?:[- ][!-,.-~]{1,64}){0,7})"
+_MARKER = re.compile(rf"-----(BEGIN|END) {_LABEL}-----[ \t]*")
+_JOINED = re.compile(rf"-----END {_LABEL}-----[ \t]*-----BEGIN {_LABEL}-----[ \t]*")
 _NEARLY = re.compile(
     r"(?i:--\s{0,9}(?:BEGIN|END)\b.{0,80}(?:CERTIFICATE|KEY|CRL|PKCS7|CMS))"
     r"|\b(?:BEGIN|END) [A-Z0-9 ]{0,40}(?:CERTIFICATE|PRIVATE KEY)\b",
@@ -61,13 +68,14 @@ _SHOWN_LABEL = 60
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its label, the line of its BEGIN, and its body's lines, which may be secret.
+    """One block: its label, the lines of its BEGIN and END, and its body's lines, which may be secret.
 
     A private key's has no body, and is there even if the block is damaged.
     """
 
     label: str
     line: int
+    end: int
     body: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -115,6 +123,8 @@ class _Framing:
         stray, self._in_stray = self._in_stray, False
         if marker is not None:
             self._mark(number, marker[1], marker[2])
+        elif (joined := _JOINED.fullmatch(line)) is not None:
+            self._joined(number, joined[1], joined[2])
         elif _NEARLY.search(line):
             self._malformed(number, line)
         elif _CONFLICT.fullmatch(line):
@@ -139,15 +149,24 @@ class _Framing:
         else:
             self._close(number, self._open, label)
 
+    def _joined(self, number: int, ended: str, begun: str) -> None:
+        self._mark(number, "END", ended)
+        self._mark(number, "BEGIN", begun)
+        message = (
+            "an END and a BEGIN marker share this line: two files were joined, the first without a final line break"
+        )
+        fix = "break the line before -----BEGIN; `awk 1 a.pem b.pem` joins files with the breaks that `cat` leaves out"
+        self._report(JOINED_MARKERS, number, message, fix)
+
     def _begin(self, number: int, label: str) -> None:
         self._open = _Open(label, number)
-        key = Block(label, number)
+        key = Block(label, number, number)
         if key.private:
             self.blocks.append(key)
 
     def _close(self, number: int, opened: _Open, label: str) -> None:
         self._open = None
-        block = Block(label, opened.line, tuple(opened.body))
+        block = Block(label, opened.line, number, tuple(opened.body))
         if label == opened.label and not block.private:
             self.blocks.append(block)
         if label == opened.label or not opened.label:
@@ -164,7 +183,7 @@ class _Framing:
         begins = line.upper().rfind("BEGIN") > line.upper().rfind("END")
         self._open = _Open("", number) if begins else None
         if "PRIVATE KEY" in line.upper():
-            self.blocks.append(Block("PRIVATE KEY", number))
+            self.blocks.append(Block("PRIVATE KEY", number, number))
         message = "a BEGIN or END marker is not written as it must be, alone on its line"
         fix = (
             "write exactly -----BEGIN CERTIFICATE----- or -----END CERTIFICATE----- in column 1, nothing else beside it"

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Location, Problem, Rule, Severity
-from reconciler.core.schema import SECRET, WRONG_VALUE, Finding
+from reconciler.core.schema import SECRET, WRONG_TYPE, WRONG_VALUE, Finding
 from reconciler.core.snapshot import LEAVES_ROOT
-from reconciler.core.strict_yaml import PROBLEM_LIMIT, locate, read_yaml
+from reconciler.core.strict_yaml import ALIAS, PROBLEM_LIMIT, locate, read_yaml
+from reconciler.core.yaml_text import SYNTAX, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,8 +159,16 @@ def _problems(file: str, data: bytes, document: int, findings: list[Finding]) ->
 
 
 def _presentable(file: str, problems: list[Problem]) -> tuple[Problem, ...]:
-    """Return no more than a person reads, without showing a line on which one of the problems found a secret."""
+    """Return no more than a person reads, without showing a line on which one of the problems found a secret.
+
+    Beside a private key nothing else is said: whatever another problem quotes could be a part of it. What was refused
+    as an alias has no value, and is not judged a second time for that.
+    """
+    if any(problem.code == PRIVATE_KEY.code for problem in problems):
+        problems = [each for each in problems if each.code in (PRIVATE_KEY.code, SYNTAX.code)]
     secret = {problem.location.line for problem in problems if problem.code == SECRET.code}
+    refused = {problem.location.line for problem in problems if problem.code == ALIAS.code}
+    problems = [each for each in problems if each.code != WRONG_TYPE.code or each.location.line not in refused]
     shown = [_without_snippet(problem) if problem.location.line in secret else problem for problem in problems]
     if len(shown) > PROBLEM_LIMIT:
         message = f"there are more than {PROBLEM_LIMIT} problems in this file; the others are not shown"
@@ -176,8 +185,7 @@ def _private_keys(file: str, data: bytes) -> Iterator[Problem]:
     if b"PRIVATE KEY-----" not in data:
         return
     for found in islice(_KEY_BEGINS.finditer(data), PROBLEM_LIMIT + 1):
-        line = data.count(b"\n", 0, found.start()) + 1
-        column = len(data[data.rfind(b"\n", 0, found.start()) + 1 : found.start()].decode(errors="replace")) + 1
+        line, column = place(data[: found.start()].decode(errors="replace"))
         fix = "remove it from git and from its history, make a new one, and refer to it with `clientKeyFrom`"
         yield PRIVATE_KEY.at(Location(file, line, column), "a private key stands here", fix=fix)
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core import der
-from reconciler.core.certificate import ParsedCertificate, parse
+from reconciler.core.certificate import parse
+from reconciler.core.foreign import block_fix, foreign_file
 from reconciler.core.framing import LINE_END, Block, blocks
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Location, Problem, Rule, Severity, in_order
 
 if TYPE_CHECKING:
+    from reconciler.core.certificate import ParsedCertificate
     from reconciler.core.model import Certificate
 
 MAX_BYTES: Final = 10_000_000
@@ -64,28 +66,6 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _STRANGER = re.compile(r"[^A-Za-z0-9+/=]")
 _MAX_FRAMING_PROBLEMS = 50
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff", b"-\0-\0", b"\0-\0-")
-_LFS = b"version https://git-lfs"
-_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
-
-_REMOVE = "remove the block; a bundle holds CA certificates and nothing else"
-_FIXES: Final = {
-    "TRUSTED CERTIFICATE": "convert it: openssl x509 -in FILE -out ca.pem",
-    "X509 CERTIFICATE": "convert it: openssl x509 -in FILE -out ca.pem",
-    "PKCS7": "take the certificates out: openssl pkcs7 -in FILE -print_certs -out ca.pem",
-    "CMS": "take the certificates out: openssl pkcs7 -in FILE -print_certs -out ca.pem",
-    "CERTIFICATE REQUEST": "put the issued CA certificate here, not the request for one",
-    "NEW CERTIFICATE REQUEST": "put the issued CA certificate here, not the request for one",
-    "X509 CRL": "remove the block; revocation lists are not part of a trust bundle",
-    "PUBLIC KEY": "put the CA's certificate here, not its bare public key",
-    "RSA PUBLIC KEY": "put the CA's certificate here, not its bare public key",
-}
-_BINARY_FIXES: Final = {
-    "certificate": "convert it: openssl x509 -inform der -in FILE -out ca.pem",
-    "PKCS#7 bundle": "convert it: openssl pkcs7 -inform der -in FILE -print_certs -out ca.pem",
-    "PKCS#12 key store": "take out the CA certificates alone: openssl pkcs12 -in FILE -cacerts -nokeys -out ca.pem",
-    "public key": "put the CA's certificate here, not its bare public key",
-}
 _KEY_FIX = "remove the key from the file and from git's history, and replace the key: it counts as disclosed"
 
 
@@ -133,34 +113,13 @@ def _unreadable(file: str, data: bytes) -> Problem | None:
         return FILE_TOO_LARGE.at(here, message, fix="keep only the CA certificates this upstream needs")
     if not data.strip():
         return NO_CERTIFICATE.at(here, "the file is empty", fix="put the CA's certificate into it, as PEM text")
-    foreign = _foreign(data)
+    foreign = foreign_file(file, data)
     if foreign is None:
         return None
-    what, fix = foreign
-    if what == "private key":
+    if foreign.what == der.PRIVATE_KEY:
         return PRIVATE_KEY.at(here, "the file is a private key", fix=_KEY_FIX)
-    return NOT_PEM.at(here, f"the file is {what}, not PEM text", fix=fix)
-
-
-def _foreign(data: bytes) -> tuple[str, str] | None:
-    """Return what a file is that is no PEM text, and the fix."""
-    if data.startswith(_UTF16):
-        return "UTF-16 text", "save it as UTF-8 or ASCII: iconv -f UTF-16 -t UTF-8 FILE"
-    if data.startswith(_LFS):
-        return "a git-lfs pointer", "fetch the real file with `git lfs pull`, or keep certificates out of git-lfs"
-    if _HTML.match(data):
-        return "an HTML or XML page", "download the certificate itself; this is a page about it, or an error page"
-    outer = der.first(data)
-    if outer is not None and outer.tag == der.SEQUENCE and (kind := der.kind(data)) != "unknown":
-        return (kind if kind == "private key" else f"a binary (DER) {kind}"), _BINARY_FIXES.get(kind, "")
-    if b"\0" in data:
-        return _binary(data)
-    return None
-
-
-def _binary(data: bytes) -> tuple[str, str]:
-    line = data.count(b"\n", 0, data.index(b"\0")) + 1
-    return f"binary or damaged (a NUL byte in line {line})", "copy the certificate again as plain text"
+    note = f"; {foreign.note}" if foreign.note else ""
+    return NOT_PEM.at(here, f"the file is {foreign.what}, not PEM text{note}", fix=foreign.fix)
 
 
 class _Reading:
@@ -170,10 +129,12 @@ class _Reading:
         self.parsed: list[ParsedCertificate] = []
         self.problems: list[Problem] = []
         self._file = file
+        self._alone = False
 
     def read(self, text: str) -> None:
         found, problems = blocks(self._file, text)
         self.problems.extend(problems[:_MAX_FRAMING_PROBLEMS])
+        self._alone = len(found) == 1
         for block in found[:MAX_BLOCKS]:
             self._take(block)
         if len(found) > MAX_BLOCKS:
@@ -188,8 +149,8 @@ class _Reading:
         if block.private:
             self._private(block.line, f"a private key ({printable(block.label, 60)})")
         elif block.label != "CERTIFICATE":
-            fix = _FIXES.get(block.label, _REMOVE)
-            self._report(NOT_A_CERTIFICATE, block.line, f"a {printable(block.label, 60)} is not a certificate", fix)
+            message = f"a {printable(block.label, 60)} is not a certificate"
+            self._not_a_certificate(block, block.label, message)
         else:
             self._decode(block)
 
@@ -200,28 +161,34 @@ class _Reading:
             self._report(BLOCK_HEADER, block.line, message, "remove the headers and the blank line after them")
         elif (defect := _defect(block, encoded)) is not None:
             line, message = defect
-            self._report(BAD_BASE64, line, message, "copy the certificate again from where it came")
+            self._report(BAD_BASE64, line, message, "copy the whole block again from where it came")
         else:
             self._certificate(block, binascii.a2b_base64(encoded))
 
     def _certificate(self, block: Block, data: bytes) -> None:
         kind, rest = der.kind(data), der.after(data)
-        if "private key" in (kind, der.kind(rest)):
+        if der.PRIVATE_KEY in (kind, der.kind(rest)):
             self._private(block.line, "a private key between CERTIFICATE markers")
         elif (wrong := _wrong_length(data, rest)) is not None:
             self._report(BAD_LENGTH, block.line, wrong, "copy the certificate again; one block, one certificate")
         elif kind != "certificate":
             what = "something else" if kind == "unknown" else f"a {kind}"
-            message = f"the block does not hold a certificate but {what}"
-            self._report(NOT_A_CERTIFICATE, block.line, message, "put the CA's certificate here")
+            self._not_a_certificate(block, kind, f"the block does not hold a certificate but {what}")
         else:
-            self._keep(parse(data, Location(self._file, block.line)))
+            self._parse(block, data)
 
-    def _keep(self, result: ParsedCertificate | Problem) -> None:
-        if isinstance(result, Problem):
-            self.problems.append(result)
-        else:
+    def _not_a_certificate(self, block: Block, what: str, message: str) -> None:
+        fix = block_fix(self._file, what, block, alone=self._alone)
+        self._report(NOT_A_CERTIFICATE, block.line, message, fix)
+
+    def _parse(self, block: Block, data: bytes) -> None:
+        result = parse(data, Location(self._file, block.line))
+        if not isinstance(result, Problem):
             self.parsed.append(result)
+        elif (kind := der.signed_kind(data)) != "certificate":
+            self._not_a_certificate(block, kind, f"the block does not hold a certificate but a {kind}")
+        else:
+            self.problems.append(result)
 
     def _look_for_putty(self, text: str) -> None:
         if (match := _PUTTY.search(text)) is not None:
@@ -236,6 +203,8 @@ class _Reading:
 
 def _defect(block: Block, encoded: str) -> tuple[int, str] | None:
     """Return the line and nature of what is no base64 in a block, if anything."""
+    if encoded and len(encoded) % 4 == 0 and _BASE64.fullmatch(encoded):
+        return None
     for number, line in enumerate(block.body, start=block.line + 1):
         stranger = _STRANGER.search(line.strip(" \t"))
         if stranger is not None:
@@ -244,9 +213,7 @@ def _defect(block: Block, encoded: str) -> tuple[int, str] | None:
         return block.line, "the block is empty"
     if not _BASE64.fullmatch(encoded):
         return block.line, "the block has base64 padding (`=`) before its end"
-    if len(encoded) % 4:
-        return block.line, "the block's base64 is cut short: characters or the padding (`=`) are missing"
-    return None
+    return block.line, "the block's base64 is cut short: characters or the padding (`=`) are missing"
 
 
 def _wrong_length(data: bytes, rest: bytes) -> str | None:

@@ -6,7 +6,7 @@ A `Rule` is declared beside the code that finds it (`UNKNOWN_FIELD = Rule("unkno
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -45,26 +45,36 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, said so that the person paged at night can act on it."""
+    """One thing that is wrong, said so that the person paged at night can act on it.
+
+    `gateways` names those it is about, where the rule knows them: what one of them may be excused from.
+    """
 
     code: str
     severity: Severity
     message: str
     location: Location
     fix: str = ""
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A kind of problem: its stable kebab-case code, its severity, and why it is one (a sentence for the docs)."""
+    """A kind of problem: its stable kebab-case code, its severity, and why it is one (a sentence for the docs).
+
+    `field` is the JSON Pointer of what it is about in a manifest, for rules that judge manifests as a whole.
+    """
 
     code: str
     severity: Severity
     why: str
+    field: str = ""
 
-    def at(self, location: Location, message: str, *, fix: str = "") -> Problem:
-        """Return this rule's problem at `location`."""
-        return Problem(self.code, self.severity, message, location, fix)
+    def at(self, location: Location, message: str, *, fix: str = "", gateways: tuple[str, ...] = ()) -> Problem:
+        """Return this rule's problem at `location`, about `gateways` where it is known whom it is about."""
+        if self.field and not location.pointer:
+            location = replace(location, pointer=self.field)
+        return Problem(self.code, self.severity, message, location, fix, gateways)
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING
 
 from reconciler.core import (
     certificate,
+    constraints,
     desired,
+    export,
     features,
     fitness,
     framing,
+    inheritance,
+    layout,
+    leftovers,
+    levels,
     lint,
     manifest,
     pem,
+    platforms,
     schema,
     snapshot,
     strict_yaml,
+    targets,
     trust,
 )
 from reconciler.core.problems import Rule
@@ -26,10 +34,12 @@ if TYPE_CHECKING:
 _ROOMS: tuple[tuple[str, tuple[ModuleType, ...]], ...] = (
     ("Files", (snapshot,)),
     ("YAML", (strict_yaml,)),
-    ("Manifests", (schema, manifest, desired)),
-    ("Across manifests", (lint, features)),
+    ("Manifests", (schema, manifest, inheritance, desired, layout)),
+    ("Across manifests", (lint, targets, leftovers, features, levels)),
+    ("Gateway platforms", (platforms,)),
     ("PEM files", (framing, pem)),
-    ("Certificates and bundles", (certificate, fitness, trust)),
+    ("Certificates and bundles", (certificate, fitness, trust, constraints)),
+    ("Stores", (export,)),
 )
 
 
@@ -42,17 +52,3 @@ def rules() -> dict[str, tuple[Rule, ...]]:
         chapters[chapter] = tuple(found[code] for code in sorted(found) if code not in seen)
         seen |= found.keys()
     return chapters
-
-
-def as_markdown() -> str:
-    """Return the reference page of all codes."""
-    lines = [
-        "# Problems",
-        "",
-        "Every problem has a stable code. Errors stop, warnings want a look, infos are good to know.",
-        "This page is made from the code by `make docs`.",
-    ]
-    for chapter, found in rules().items():
-        lines += ["", f"## {chapter}", "", "| code | severity | why it is one |", "| --- | --- | --- |"]
-        lines += [f'| <a id="{rule.code}"></a>`{rule.code}` | {rule.severity} | {rule.why} |' for rule in found]
-    return "\n".join(lines) + "\n"

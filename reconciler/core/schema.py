@@ -39,6 +39,7 @@ SECRET = Rule(
 STATUS = Rule("status-in-manifest", Severity.ERROR, "Status is what is; git holds what should be.")
 
 _VALUE_LIMIT: Final = 60
+_SAMPLE_LIMIT: Final = 60
 _NEAR: Final = 0.6
 _USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
 _YES: Final = frozenset({"yes", "y", "on", "true"})
@@ -103,7 +104,11 @@ def _explainer(schema: Mapping[str, Any]) -> Callable[[Any], Iterator[_Error]]:
         if wanted and isinstance(instance, list) and _repeated(instance) is not None:
             yield ValidationError("uniqueItems")
 
-    keywords = {"pattern": pattern, "uniqueItems": unique_items}
+    def items(validator: Any, wanted: object, instance: object, around: Mapping[str, Any]) -> Iterator[_Error]:  # noqa: ANN401
+        if not isinstance(instance, list) or len(instance) <= around.get("maxItems", len(instance)):
+            yield from Draft202012Validator.VALIDATORS["items"](validator, wanted, instance, around)
+
+    keywords = {"pattern": pattern, "uniqueItems": unique_items, "items": items}
     validator: type[Any] = validators.extend(Draft202012Validator, keywords)  # type: ignore[no-untyped-call]
     errors: Callable[[Any], Iterator[_Error]] = validator(schema).iter_errors
     return errors
@@ -188,22 +193,42 @@ def _missing(error: _Error, pointer: str) -> Iterator[Finding]:
     for name in error.validator_value:
         if name not in error.instance:
             within = f" under `{pointer.rpartition('/')[2]}`" if pointer else ""
-            yield Finding(MISSING, pointer, f"`{name}` is missing{_branch(error)}", f"add `{name}:`{within}")
+            fix = f"add `{name}:{_sample(error, name)}`{within}"
+            yield Finding(MISSING, pointer, f"`{name}` is missing{_branch(error)}", fix)
 
 
 def _dependent(error: _Error, pointer: str) -> Iterator[Finding]:
     for name, needed in error.validator_value.items():
         for other in needed if name in error.instance else ():
             if other not in error.instance:
-                yield Finding(MISSING, pointer, f"`{name}` needs `{other}` beside it", f"add `{other}:`")
+                fix = f"add `{other}:{_sample(error, other)}`"
+                yield Finding(MISSING, pointer, f"`{name}` needs `{other}` beside it", fix)
+
+
+def _sample(error: _Error, name: str) -> str:
+    """Return a value that the missing field `name` could have, as YAML; nothing where the schema gives none there."""
+    field = error.schema.get("properties", {}).get(name, {})
+    examples = field.get("examples", ()) if isinstance(field, dict) else ()
+    if not examples or len(shown := _flow(examples[0])) > _SAMPLE_LIMIT:
+        return ""
+    return f" {shown}"
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(inner)}' for key, inner in value.items())}}}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _wrong_type(error: _Error, pointer: str) -> Iterator[Finding]:
     found = _type(error.instance)
     if set(error.schema.get("properties", ())) >= {"env", "file"}:
-        fix = "write `{env: NAME}` or `{file: PATH}`; a secret itself never stands in a manifest"
+        message = f"a reference to a secret is expected here, and {found} was found"
+        fix = "write `{env: NAME}` or `{file: PATH}`: where the secret is found when it is needed"
+        if isinstance(error.instance, str):
+            fix = f"{fix}. If this is the secret itself, it is disclosed: replace it, and take it out of git's history"
         rule = SECRET if isinstance(error.instance, str) else WRONG_TYPE
-        yield Finding(rule, pointer, f"a reference is expected here, and {found} was found", fix, secret=True)
+        yield Finding(rule, pointer, message, fix, secret=True)
         return
     expected = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
     wanted = " or ".join(_TYPES[each] for each in expected)

@@ -89,6 +89,7 @@ _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,18}|(?:0|[1-9][0-9]{0,17})\.[0-9]{0,18})(?:[eE][-+]?[0-9]{1,2})?")
 
 _NO_KEY: Final = object()
+_DEEP_FIX: Final = "no manifest nests that deep: is this the right file?"
 _ALIAS_FIX: Final = "write the value out; what many gateways share belongs in a document of kind Defaults"
 
 Spot = tuple[int, int, int]
@@ -277,7 +278,7 @@ def _decorated(event: _Event) -> _Note:
 def _unfollowable(event: _Event, *, is_key: bool) -> _Note:
     if is_key:
         return _Note(KEY, event.start_mark, "a collection stands where a key belongs", "use a string as the key")
-    return _Note(TOO_DEEP, event.start_mark, f"nested more than {DEPTH_LIMIT} levels deep", "flatten it")
+    return _Note(TOO_DEEP, event.start_mark, f"nested more than {DEPTH_LIMIT} levels deep", _DEEP_FIX)
 
 
 @lru_cache(maxsize=1)

@@ -85,7 +85,7 @@ def unreadable(file: str, data: bytes) -> Problem | None:
 
 
 def _not_utf8(file: str, data: bytes, offset: int) -> Problem:
-    line, column = _place(data[:offset].decode())
+    line, column = place(data[:offset].decode())
     latin = data[offset : offset + 1].decode("latin-1")
     hint = f"; in Latin-1 it would be `{latin}`" if latin.isprintable() else ""
     message = f"byte 0x{data[offset]:02x} is not UTF-8{hint}"
@@ -96,12 +96,12 @@ def control_character(file: str, data: bytes) -> Problem:
     """Return the problem of text in which libyaml met a character that YAML 1.2.2, section 5.1 does not allow."""
     text = data.decode()
     found = _CONTROL.search(text)
-    line, column = _place(text[: found.start()]) if found else (1, 1)
+    line, column = place(text[: found.start()]) if found else (1, 1)
     name = f"the control character U+{ord(found[0]):04X}" if found else "a character here"
     return SYNTAX.at(Location(file, line, column), f"{name} cannot stand in YAML", fix="remove it")
 
 
-def _place(before: str) -> tuple[int, int]:
+def place(before: str) -> tuple[int, int]:
     """Return line and column of what follows `before`."""
     lines = f"{before}.".splitlines()
     return len(lines), len(lines[-1])

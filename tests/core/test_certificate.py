@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, p
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from reconciler.core.certificate import BasicConstraints, Check, ParsedCertificate, issued, parse
+from reconciler.core.certificate import BasicConstraints, Check, NameConstraints, ParsedCertificate, issued, parse
 from reconciler.core.problems import Location, Problem
 from reconciler.demo.pki import Authority, Lifetime, self_signed
 
@@ -93,7 +94,32 @@ def test_the_facts_of_a_server_certificate_are_read() -> None:
 def test_what_is_missing_is_none_or_empty() -> None:
     found = read(certificate())
     assert (found.basic_constraints, found.may_sign, found.purposes) == (None, None, None)
-    assert (found.key_id, found.issuer_key) == (b"", b"")
+    assert (found.key_id, found.issuer_key, found.issuer_serial) == (b"", b"", None)
+    assert (found.has_extensions, found.no_names, found.name_constraints, found.explicit_curve) == (
+        False,
+        False,
+        None,
+        False,
+    )
+
+
+def test_the_names_that_a_ca_is_limited_to_are_read_and_other_kinds_are_left() -> None:
+    network = ip_network("10.0.0.0/8")
+    permitted = [x509.DNSName(".Corp.example"), x509.IPAddress(network), x509.RFC822Name("corp.example")]
+    found = read(certificate((x509.NameConstraints(permitted, [x509.DNSName("")]), True)))
+    assert found.name_constraints == NameConstraints((".corp.example", network), ("",))
+    mail = x509.NameConstraints([x509.RFC822Name("corp.example")], None)
+    assert read(certificate((mail, True))).name_constraints is None
+
+
+def test_an_issuer_may_be_named_by_its_serial_number() -> None:
+    other = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(named("Root"))], 99)
+    assert read(certificate((other, False))).issuer_serial == 99
+
+
+def test_an_alternative_name_without_names_is_noticed() -> None:
+    empty = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"\x30\x00")
+    assert read(certificate((empty, False))).no_names
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.desired import Material, assemble, merge, referenced_files
+from reconciler.core.desired import Material, assemble, referenced_files
+from reconciler.core.inheritance import merge
 from reconciler.core.manifest import read_manifests
 from reconciler.core.model import Auth, DesiredState, Gateway, SecretReference, Transport, VerifyPolicy, Visibility
 from reconciler.core.snapshot import Failure, Files

@@ -71,7 +71,9 @@ def test_every_need_of_every_gateway_is_named() -> None:
 
 
 def test_every_feature_that_a_manifest_can_need_has_its_question() -> None:
-    assert EVERY - NEEDS.keys() == {Feature.BUNDLE_SIGNATURE}, "what the reconciler needs, and no manifest asks for"
+    assert EVERY - NEEDS.keys() == {Feature.BUNDLE_SIGNATURE, Feature.RENAME, Feature.ATOMIC}, (
+        "what the reconciler needs, and no manifest asks for"
+    )
 
 
 @given(gateways, st.sets(st.sampled_from(Feature)), st.sampled_from(Feature))

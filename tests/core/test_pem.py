@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.pem import MAX_BLOCKS, MAX_BYTES, PemFile, read_pem
+from reconciler.core.problems import has_errors
 from reconciler.demo.pki import Authority, Lifetime, pem
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ def test_other_suffixes_are_refused(name: str) -> None:
     assert codes(read(ROOT.pem, name)) == [("pem-file-suffix", 1)]
 
 
+LAST = ROOT.pem.count("\n") + 1
 SWAPPED = f"{BODY[:10]}*{BODY[11:]}"
 
 DAMAGED = {
@@ -124,7 +127,13 @@ DAMAGED = {
         "pem-malformed-marker",
         1,
     ),
-    "no line between blocks": (f"{ROOT.pem}{OTHER.pem}", "pem-malformed-marker", ROOT.pem.count("\n") + 1),
+    "no line between blocks": (f"{ROOT.pem}{OTHER.pem}", "pem-joined-markers", ROOT.pem.count("\n") + 1),
+    "blanks between markers on one line": (
+        f"{BEGIN}\n{BODY}\n{END} {BEGIN}\n{BODY}\n{END}",
+        "pem-joined-markers",
+        LAST,
+    ),
+    "END before any BEGIN, on one line": (f"{END}{ROOT.pem}", "pem-unopened-block", 1),
     "BEGIN without END": (f"{BEGIN}\n{BODY}\n", "pem-unclosed-block", 1),
     "END without BEGIN": (f"{ROOT.pem}\ntext\n{END}", "pem-unopened-block", ROOT.pem.count("\n") + 3),
     "markers lost": (f"{ROOT.pem}\n{BODY}", "pem-stray-base64", ROOT.pem.count("\n") + 2),
@@ -156,7 +165,10 @@ DAMAGED = {
     "UTF-16 without mark": (ROOT.pem.encode("utf-16-le"), "pem-not-pem", 1),
     "git-lfs pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "pem-not-pem", 1),
     "HTML": ("<!DOCTYPE html><p>Sign in", "pem-not-pem", 1),
+    "UTF-16, big end first": (ROOT.pem.encode("utf-16-be"), "pem-not-pem", 1),
+    "UTF-16 with text before it": (f"subject=CN = Root\n{ROOT.pem}".encode("utf-16-le"), "pem-not-pem", 1),
     "binary certificate": (DER, "pem-not-pem", 1),
+    "binary certificates": (DER + DER, "pem-not-pem", 1),
     "random certificate": (block(b"\x30\x06\x30\x04\x30\x02\x30\x00"), "unreadable-certificate", 1),
 }
 
@@ -169,8 +181,26 @@ def test_damage_is_named_with_its_line(text: str | bytes, code: str, line: int) 
 
 
 def test_one_malformed_marker_is_one_problem() -> None:
-    file = read(f" {BEGIN}\n{BODY}\n{END}\n{OTHER.pem}{ROOT.pem}\n")
-    assert [code for code, _ in codes(file)] == ["pem-malformed-marker"] * 2
+    assert codes(read(f" {BEGIN}\n{BODY}\n{END}\n{OTHER.pem}\n")) == [("pem-malformed-marker", 1)]
+
+
+def test_files_joined_without_a_line_break_are_one_problem_and_both_sides_are_read() -> None:
+    file = read(f"{ROOT.pem}{OTHER.pem}\n")
+    (problem,) = file.problems
+    assert (problem.code, problem.location.line) == ("pem-joined-markers", LAST)
+    assert [certificate.subject for certificate in file.certificates] == ["CN=Test Root", "CN=Other Root"]
+
+
+def test_what_joins_files_as_advised_is_read_without_error(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text(ROOT.pem)
+    (tmp_path / "b.pem").write_text(OTHER.pem)
+    (problem,) = read(shell("cat a.pem b.pem", tmp_path)).problems
+    (command,) = re.findall("`(.*?)`", problem.fix)[:1]
+    assert read(shell(command, tmp_path)).problems == ()
+
+
+def test_a_private_key_behind_a_certificate_on_one_line_is_found() -> None:
+    assert ("pem-private-key", LAST) in codes(read(ROOT.pem + private(KEY, PrivateFormat.PKCS8)))
 
 
 @pytest.mark.parametrize(
@@ -186,34 +216,35 @@ def test_what_is_good_beside_a_damaged_block_is_still_read() -> None:
     assert [certificate.subject for certificate in file.certificates] == ["CN=Other Root"]
 
 
+@pytest.mark.parametrize(
+    "broken", [block(DER[:-48]), f"{BEGIN}\n{BODY[:-3]}\n{END}\n", block(DER[:40] + b"\0" + DER[41:])]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_bundle_of_which_one_block_is_broken_is_refused_for_that_block(broken: str, first: bool) -> None:
+    text = f"{broken}{OTHER.pem}\n" if first else f"{OTHER.pem}\n{broken}"
+    file = read(text)
+    assert [line for _, line in codes(file)] == [1 if first else OTHER.pem.count("\n") + 2]
+    assert has_errors(file.problems)
+    assert [certificate.subject for certificate in file.certificates] == ["CN=Other Root"]
+
+
 def test_both_sides_of_a_conflict_are_marked() -> None:
     text = f"<<<<<<< HEAD\n{ROOT.pem}\n=======\n{OTHER.pem}\n>>>>>>> branch\n"
     assert [code for code, _ in codes(read(text))] == ["pem-conflict-marker"] * 2
 
 
-def test_a_bundle_of_the_platform_is_named_by_format() -> None:
-    container = pkcs12.serialize_key_and_certificates(b"n", KEY, None, [ROOT.certificate], PASSWORD)
-    (problem,) = read(container).problems
-    assert problem.code == "pem-not-pem"
-    assert "PKCS#12" in problem.message
-    assert "openssl pkcs12" in problem.fix
-
-
-def request() -> bytes:
-    name = x509.Name([])
-    return (
-        x509.CertificateSigningRequestBuilder().subject_name(name).sign(KEY, hashes.SHA256()).public_bytes(Encoding.PEM)
-    )
-
-
-def revocations() -> bytes:
-    builder = x509.CertificateRevocationListBuilder().issuer_name(ROOT.certificate.subject)
-    return builder.last_update(NOW).next_update(NOW).sign(ROOT.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
+KEY_REQUEST = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(KEY, hashes.SHA256())
+REVOKED = (
+    x509.CertificateRevocationListBuilder()
+    .issuer_name(ROOT.certificate.subject)
+    .last_update(NOW)
+    .next_update(NOW)
+    .sign(ROOT.key, hashes.SHA256())
+)
 
 OTHER_BLOCKS = {
-    "CERTIFICATE REQUEST": request(),
-    "X509 CRL": revocations(),
+    "CERTIFICATE REQUEST": KEY_REQUEST.public_bytes(Encoding.PEM),
+    "X509 CRL": REVOKED.public_bytes(Encoding.PEM),
     "PUBLIC KEY": KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
     "PKCS7": pkcs7.serialize_certificates([ROOT.certificate], Encoding.PEM),
     "TRUSTED CERTIFICATE": block(DER, "TRUSTED CERTIFICATE").encode(),
@@ -231,31 +262,91 @@ def test_other_blocks_are_named_and_not_skipped(label: str, text: bytes) -> None
     assert problem.fix
 
 
-@pytest.mark.parametrize(("label", "command"), [("TRUSTED CERTIFICATE", "openssl x509"), ("PKCS7", "openssl pkcs7")])
-def test_the_command_that_is_advised_converts(label: str, command: str, tmp_path: Path) -> None:
-    source = tmp_path / "in.pem"
-    trusted = ["openssl", "x509", "-trustout", "-addtrust", "serverAuth"]
-    text = OTHER_BLOCKS[label]
-    if label == "TRUSTED CERTIFICATE":
-        text = subprocess.run(trusted, input=ROOT.pem.encode(), capture_output=True, check=True).stdout
-    source.write_bytes(text)
-    (problem,) = read(source.read_bytes()).problems
-    _, _, advice = problem.fix.partition(": ")
-    assert advice.startswith(command)
-    words = advice.replace("FILE", str(source)).replace("ca.pem", str(tmp_path / "ca.pem")).split()
-    subprocess.run(words, check=True, capture_output=True)
-    converted = read((tmp_path / "ca.pem").read_bytes())
-    assert (converted.problems, fingerprints(converted)) == ((), [ROOT.certificate.fingerprint(hashes.SHA256()).hex()])
+def shell(command: str, directory: Path, *, typed: str = "") -> bytes:
+    """Return what a command prints. What it asks for on a terminal is `typed` on its standard input."""
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=directory,
+        input=typed.encode(),
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, f"{command}\n(this test needs openssl, sed, iconv and awk)\n{done.stderr.decode()}"
+    return done.stdout
 
 
-def test_a_request_between_certificate_markers_is_no_certificate() -> None:
-    file = read(request().replace(b"CERTIFICATE REQUEST", b"CERTIFICATE"))
-    assert codes(file) == [("unreadable-certificate", 1)]
+def trusted(text: str) -> bytes:
+    command = ["openssl", "x509", "-trustout", "-addtrust", "serverAuth"]
+    return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout
 
 
-def test_a_pkcs7_between_certificate_markers_is_named() -> None:
-    (problem,) = read(OTHER_BLOCKS["PKCS7"].replace(b"PKCS7", b"CERTIFICATE")).problems
-    assert (problem.code, "PKCS#7" in problem.message) == ("pem-not-a-certificate", True)
+def key_store() -> bytes:
+    return pkcs12.serialize_key_and_certificates(b"n", KEY, None, [ROOT.certificate, OTHER.certificate], PASSWORD)
+
+
+BOTH = [ROOT.certificate, OTHER.certificate]
+FOREIGN = {
+    "binary certificate": (DER, "binary (DER) certificate", 1),
+    "PKCS#7": (pkcs7.serialize_certificates(BOTH, Encoding.PEM), "PKCS7", 2),
+    "binary PKCS#7": (pkcs7.serialize_certificates(BOTH, Encoding.DER), "binary (DER) PKCS#7 bundle", 2),
+    "PKCS#7 as certificate": (OTHER_BLOCKS["PKCS7"].replace(b"PKCS7", b"CERTIFICATE"), "PKCS#7 bundle", 1),
+    "PKCS#12": (key_store(), "PKCS#12 key store, not PEM text; a private key in it counts as disclosed", 2),
+    "trusted certificate": (trusted(ROOT.pem), "TRUSTED CERTIFICATE", 1),
+    "certificate of old": (f"{ROOT.pem}\n".replace("CERTIFICATE", "X509 CERTIFICATE").encode(), "X509 CERTIFICATE", 1),
+    "UTF-16": (f"{ROOT.pem}\n{OTHER.pem}\n".encode("utf-16"), "UTF-16 text", 2),
+    "UTF-16, little end first": (f"{ROOT.pem}\n".encode("utf-16-le"), "UTF-16 text", 1),
+    "UTF-16, big end first": (f"{ROOT.pem}\n".encode("utf-16-be"), "UTF-16 text", 1),
+}
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "our CA's.cer", "-ca.crt", "$(touch oops).pem"])
+@pytest.mark.parametrize(("data", "what", "count"), FOREIGN.values(), ids=FOREIGN)
+def test_the_command_that_is_advised_makes_the_file_a_good_one(
+    data: bytes, what: str, count: int, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (problem,) = read(data, name).problems
+    assert what in problem.message
+    shell(problem.fix.partition(": ")[2], tmp_path, typed="secret\n")
+    converted = read((tmp_path / name).read_bytes(), name)
+    assert (converted.problems, len(converted.certificates)) == ((), count)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("kind", ["PKCS#7", "PKCS#7 as certificate", "trusted certificate", "certificate of old"])
+def test_among_other_blocks_the_command_takes_the_one_block_and_touches_nothing(kind: str, tmp_path: Path) -> None:
+    data, _, count = FOREIGN[kind]
+    mixed = f"# first\n{OTHER.pem}\n".encode() + data + f"{OTHER.pem}\n".encode()
+    (tmp_path / "ca.pem").write_bytes(mixed)
+    (problem,) = read(mixed).problems
+    shell(problem.fix.partition(": ")[2], tmp_path)
+    taken = read((tmp_path / "new.pem").read_bytes())
+    assert (taken.problems, len(taken.certificates)) == ((), count)
+    assert fingerprints(taken)[0] == ROOT.certificate.fingerprint(hashes.SHA256()).hex()
+    assert (tmp_path / "ca.pem").read_bytes() == mixed
+
+
+BINARY = {
+    "request": (KEY_REQUEST.public_bytes(Encoding.DER), "certificate request"),
+    "revocation list": (REVOKED.public_bytes(Encoding.DER), "revocation list"),
+    "public key": (KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), "public key"),
+    "two certificates": (DER + DER, "several binary (DER) certificates"),
+}
+
+
+@pytest.mark.parametrize(("data", "what"), BINARY.values(), ids=BINARY)
+def test_what_no_command_converts_is_named_too(data: bytes, what: str) -> None:
+    (problem,) = read(data).problems
+    assert (problem.code, what in problem.message, "openssl" in problem.fix) == ("pem-not-pem", True, False)
+    assert problem.fix
+
+
+@pytest.mark.parametrize("kind", ["request", "revocation list", "public key"])
+def test_what_stands_between_certificate_markers_is_named_for_what_it_is(kind: str) -> None:
+    data, what = BINARY[kind]
+    (problem,) = read(block(data)).problems
+    assert (problem.code, what in problem.message) == ("pem-not-a-certificate", True)
 
 
 def private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, form: PrivateFormat, *, locked: bool = False) -> str:

@@ -338,14 +338,14 @@ def explain(spec: Json, kind: str = "Gateway") -> list[Finding]:
             "missing-field",
             "/tls",
             "`clientCertificate` needs `clientKeyFrom` beside it",
-            "add `clientKeyFrom:`",
+            "add `clientKeyFrom: {env: PAYMENTS_CLIENT_KEY}`",
         ),
         (
             {"auth": {"type": "bearer"}},
             "missing-field",
             "/auth",
             "`tokenFrom` is missing with `type: bearer`",
-            "add `tokenFrom:` under `auth`",
+            "add `tokenFrom: {env: PAYMENTS_TOKEN}` under `auth`",
         ),
         (
             {"auth": {"type": "none", "tokenFrom": REFERENCE}},

@@ -95,6 +95,7 @@ def made(
     key: Key = KEY,
     issuer: tuple[str, Key] | None = None,
     serial: int = 5,
+    lifetime: Lifetime = LIFETIME,
     without: tuple[str, ...] = (),
     **changed: tuple[x509.ExtensionType, bool],
 ) -> str:
@@ -102,7 +103,7 @@ def made(
     issued_by, signer = issuer or (subject, key)
     builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issued_by))
     builder = builder.public_key(key.public_key()).serial_number(serial)
-    builder = builder.not_valid_before(LIFETIME.not_before).not_valid_after(LIFETIME.not_after)
+    builder = builder.not_valid_before(lifetime.not_before).not_valid_after(lifetime.not_after)
     for label, (extension, critical) in (extensions(key) | changed).items():
         if label not in without:
             builder = builder.add_extension(extension, critical=critical)
@@ -239,7 +240,7 @@ ANY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
 
 DEFECTS = {
     "none": (made(), {}),
-    "any purpose": (made(purpose=(ANY, False)), {}),
+    "any purpose": (made(purpose=(ANY, False)), {"ca-wrong-purpose": "error"}),
     "no keyCertSign": (made(usage=(usage(sign=False), True)), {"ca-cannot-sign": "error"}),
     "for clients only": (made(purpose=(CLIENT, False)), {"ca-wrong-purpose": "error"}),
     "unknown critical extension": (
@@ -305,6 +306,7 @@ def test_an_intermediate_without_its_root_is_told_which_is_missing() -> None:
     _, (problem,) = build(ORPHAN.pem)
     assert (problem.code, problem.severity) == ("bundle-missing-root", Severity.WARNING)
     assert "CN=Absent Root" in problem.fix
+    assert "Python up to 3.12 refuses it as an anchor (2), Python 3.13 and Go (Kuadrant) accept it" in problem.message
 
 
 def test_only_the_topmost_of_an_orphaned_branch_is_reported() -> None:
@@ -329,18 +331,67 @@ def test_an_issuer_needs_the_right_signature_and_the_right_identifier() -> None:
     assert found(ROOT.pem, forged) == {"bundle-bad-signature": "error"}
 
 
+def test_an_issuer_by_key_whose_serial_number_is_another_is_none() -> None:
+    other = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(name("Root"))], 99)
+    _, (problem,) = build(ROOT.pem, made("Child", issuer=("Root", ROOT.key), authority=(other, False)))
+    assert problem.code == "bundle-missing-root"
+    assert "not the identifier or serial number" in problem.message
+
+
+def test_an_intermediate_without_basic_constraints_is_no_ca() -> None:
+    _, (problem,) = build(ROOT.pem, made("Child", issuer=("Root", ROOT.key), without=("basic",)))
+    assert problem.code == "certificate-not-a-ca"
+    assert "without basicConstraints" in problem.message
+
+
 def test_an_altered_intermediate_is_refused() -> None:
     data = bytearray(ALPHA.certificate.public_bytes(Encoding.DER))
     data[data.index(b"Alpha")] = ord("B")
     assert found(ROOT.pem, ssl.DER_cert_to_PEM_cert(bytes(data))) == {"bundle-bad-signature": "error"}
 
 
+TWICE = ec.generate_private_key(ec.SECP256R1())
+OWN, CROSS = made("New", key=TWICE), made("New", key=TWICE, issuer=("Root", ROOT.key))
+
+
+def fingerprint(text: str) -> str:
+    return x509.load_pem_x509_certificate(text.encode()).fingerprint(hashes.SHA256()).hex()[:16]
+
+
 def test_a_cross_signed_root_is_an_intermediate_below_the_other_root() -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    own, cross = made("New", key=key), made("New", key=key, issuer=("Root", ROOT.key))
-    assert found(ROOT.pem, cross) == {}
-    assert found(ROOT.pem, own, cross) == {}
-    assert found(cross) == {"bundle-missing-root": "warning"}
+    assert found(ROOT.pem, CROSS) == {}
+    assert found(CROSS) == {"bundle-missing-root": "warning"}
+
+
+@pytest.mark.parametrize("signer", [(ROOT.pem,), ()], ids=["with the other root", "without it"])
+def test_a_cross_signed_root_beside_its_own_is_a_note_which_of_them_is_needless(signer: tuple[str, ...]) -> None:
+    _, (problem,) = build(OWN, CROSS, *signer)
+    assert (problem.code, problem.severity, problem.location.file) == ("bundle-cross-signed", Severity.INFO, "1.pem")
+    assert all(text in problem.message for text in ("CN=New", "CN=Root", fingerprint(OWN), fingerprint(CROSS)))
+    assert problem.fix.startswith(f"{fingerprint(CROSS)}… can be removed")
+
+
+def test_of_a_cross_signed_root_whose_own_has_expired_the_own_is_needless() -> None:
+    later = Lifetime(LIFETIME.not_before, LIFETIME.not_after + timedelta(days=9))
+    cross = made("New", key=TWICE, issuer=("Root", ROOT.key), lifetime=later)
+    _, problems = build(OWN, cross, now=LIFETIME.not_after + timedelta(days=1))
+    (problem,) = [each for each in problems if each.code == "bundle-cross-signed"]
+    assert problem.fix.startswith(f"{fingerprint(OWN)}… can be removed")
+
+
+def test_a_self_signed_root_comes_before_its_cross_signed_twin() -> None:
+    below = made("Below", issuer=("New", TWICE))
+    for order in permutations((OWN, CROSS, below)):
+        assert bundle(*order).pem == f"{OWN}\n{below}\n{CROSS}"
+    assert bundle(CROSS, OWN, ROOT.pem).pem == f"{OWN}\n{ROOT.pem}\n{CROSS}"
+
+
+def test_a_path_length_on_the_other_way_to_a_cross_signed_root_does_not_matter() -> None:
+    top = ec.generate_private_key(ec.SECP256R1())
+    short = made("Top", key=top, basic=(constraints(path=0), True))
+    cross, below = made("New", key=TWICE, issuer=("Top", top)), made("Below", issuer=("New", TWICE))
+    assert found(short, OWN, cross, below) == {"bundle-cross-signed": "info"}
+    assert found(short, cross, below) == {"bundle-path-too-long": "error"}
 
 
 def test_a_rollover_certificate_is_signed_by_the_old_key_of_the_same_name() -> None:
