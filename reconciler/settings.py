@@ -6,17 +6,20 @@ config file: the directory given, `sqlite:///gateways.db`, safe limits.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from reconciler.core.problems import ProblemsError, has_errors
+from reconciler.core.levels import Levels, read_levels
+from reconciler.core.problems import Location, ProblemsError, has_errors
 from reconciler.core.safety import Limits
 from reconciler.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from reconciler.core.lint import TargetScope
     from reconciler.core.planning import Policy
 
 CONFIG_NAME: Final = "reconciler.yaml"
@@ -35,6 +38,7 @@ class Target:
     policy: Policy = "sync"
     prune: bool = False
     limits: Limits = Limits()
+    location: Location = field(default=Location(CONFIG_NAME), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,9 @@ class TrustedKey:
 class Settings:
     """Everything a command needs to know, decided.
 
-    `paths` are root-relative. `whole` says whether they are the target's whole tree: only then does absence mean
-    removal.
+    `paths` are root-relative. `whole` says whether they are the targets' whole tree: only then does absence mean
+    removal. `other_targets` are those of the config file that were not chosen.
+    `history_keep` is how many applies are kept, 0 for none.
     `signing_key` is a reference such as `file:…` or `env:…`, never a key.
     """
 
@@ -59,73 +64,115 @@ class Settings:
     config: Path | None = None
     whole: bool = True
     owner: str = DEFAULT_OWNER
-    target: Target = field(default_factory=Target)
+    targets: tuple[Target, ...] = (Target(),)
+    other_targets: tuple[Target, ...] = ()
     signing_key: str = ""
     trusted_keys: tuple[TrustedKey, ...] = ()
     allow_unsigned: bool = False
     expiry_warning_days: int = 30
+    history_keep: int = 1000
+    levels: Levels = field(default_factory=Levels)
+
+    @property
+    def target(self) -> Target:
+        """The one target.
+
+        Raises:
+            InputError: there are several.
+        """
+        if len(self.targets) > 1:
+            fix = f"choose one with --target: {_names(self.targets)}"
+            raise InputError("this repository has several targets", fix=fix)
+        return self.targets[0]
 
 
 def load_settings(paths: tuple[Path, ...], config: Path | None = None, target: str | None = None) -> Settings:
     """Return the settings for manifests at `paths`, from the `reconciler.yaml` at or above the first one.
 
+    Without a `target` they are for every target of the config file.
+
     Raises:
         ProblemsError: the config file has problems.
         InputError: a path is outside of the repository, or there is no such target.
     """
-    start = paths[0].resolve() if paths else Path.cwd()
-    found = config.resolve() if config is not None else _find_upwards(start, CONFIG_NAME)
+    found = config_file(paths, config)
     if found is None:
-        return _without_config(start, paths)
+        return _without_config(paths)
     root = found.parent
-    spec = _read_config(found)
-    chosen = _choose(_targets(spec, root), target)
+    spec, place = _read_config(found)
+    every = _targets(spec, root, place)
+    targets = _choose(every, target)
+    tops = {target.path for target in targets}
     wanted = {_relative(path, root) for path in paths}
-    whole = wanted <= {".", chosen.path}
+    whole = not wanted or "." in wanted or wanted == tops
     return Settings(
         root=root,
         config=found,
-        paths=(chosen.path,) if whole else tuple(sorted(wanted)),
+        paths=tuple(sorted(tops if whole else wanted)),
         whole=whole,
         owner=spec.get("owner", DEFAULT_OWNER),
-        target=chosen,
+        targets=targets,
+        other_targets=tuple(each for each in every if each not in targets),
+        levels=_levels(spec, place),
         expiry_warning_days=spec.get("expiryWarningDays", 30),
+        history_keep=spec.get("history", {}).get("keep", 1000),
         **_signing(spec.get("signing", {}), root),
     )
 
 
-def _without_config(start: Path, paths: tuple[Path, ...]) -> Settings:
+def config_file(paths: tuple[Path, ...], config: Path | None = None) -> Path | None:
+    """Return the config file that holds for `paths`: the one given, or the `reconciler.yaml` at or above the first."""
+    return config.resolve() if config is not None else _find_upwards(_start(paths), CONFIG_NAME)
+
+
+def repository_top(directory: Path) -> Path:
+    """Return the top of the git repository that a directory is in; outside of one, the directory itself."""
+    found = _find_upwards(directory, ".git")
+    return found.parent if found is not None else directory
+
+
+def _start(paths: tuple[Path, ...]) -> Path:
+    return paths[0].resolve() if paths else Path.cwd()
+
+
+def _without_config(paths: tuple[Path, ...]) -> Settings:
+    start = _start(paths)
     top = start if start.is_dir() else start.parent
-    repository = _find_upwards(top, ".git")
-    root = repository.parent if repository is not None else top
+    root = repository_top(top)
     relative = tuple(sorted({_relative(path, root) for path in paths or (top,)}))
-    return Settings(root=root, paths=relative, whole=len(relative) == 1 and start.is_dir())
+    whole = len(relative) == 1 and start.is_dir()
+    target = Target(path=relative[0]) if whole else Target()
+    return Settings(root=root, paths=relative, whole=whole, targets=(target,))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> tuple[dict[str, Any], Callable[..., Location]]:
+    """Return the spec of a config file, and what gives the place of a JSON Pointer in it."""
     from reconciler.core.manifest import read_manifests
+    from reconciler.core.strict_yaml import locate
     from reconciler.schema_files import load_schemas
+    from reconciler.sources.directory import read_config
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", fix="check the path given by --config") from None
+    data = read_config(path)
     read = read_manifests(path.name, data, load_schemas())
     if has_errors(read.problems):
         raise ProblemsError(read.problems)
     configs = [manifest for manifest in read.manifests if manifest.kind == "Config"]
     if len(configs) != 1:
         raise InputError(f"{path} holds {len(configs)} documents of kind Config", fix="it needs exactly one")
-    return configs[0].spec
+    return configs[0].spec, functools.partial(locate, path.name, data, configs[0].document)
 
 
-def _targets(spec: Mapping[str, Any], root: Path) -> tuple[Target, ...]:
+def _targets(spec: Mapping[str, Any], root: Path, place: Callable[..., Location]) -> tuple[Target, ...]:
     shared = {"path": spec.get("path", "."), "store": spec.get("store", DEFAULT_STORE)}
-    documents = spec.get("targets") or [{"name": "default"}]
-    return tuple(_target({**shared, **document}, root) for document in documents)
+    if "targets" not in spec:
+        return (_target({**shared, "name": "default"}, root, place("/spec")),)
+    return tuple(
+        _target({**shared, **document}, root, place(f"/spec/targets/{index}"))
+        for index, document in enumerate(spec["targets"])
+    )
 
 
-def _target(document: Mapping[str, Any], root: Path) -> Target:
+def _target(document: Mapping[str, Any], root: Path, location: Location) -> Target:
     limits = document.get("limits", {})
     return Target(
         name=document["name"],
@@ -141,6 +188,7 @@ def _target(document: Mapping[str, Any], root: Path) -> Target:
             min_existing=limits.get("minExisting", 10),
             allow_empty=limits.get("allowEmpty", False),
         ),
+        location=location,
     )
 
 
@@ -152,19 +200,27 @@ def _anchored(store: str, root: Path) -> str:
     return store
 
 
-def _choose(targets: tuple[Target, ...], name: str | None) -> Target:
-    if name is None:
-        if len(targets) == 1:
-            return targets[0]
-        raise InputError("this repository has several targets", fix=f"choose one with --target: {_names(targets)}")
-    for target in targets:
-        if target.name == name:
-            return target
-    raise InputError(f"there is no target `{name}`", fix=f"the targets are: {_names(targets)}")
+def _choose(targets: tuple[Target, ...], name: str | None) -> tuple[Target, ...]:
+    chosen = tuple(target for target in targets if name in (None, target.name))
+    if not chosen:
+        raise InputError(f"there is no target `{name}`", fix=f"the targets are: {_names(targets)}")
+    return chosen
 
 
 def _names(targets: tuple[Target, ...]) -> str:
     return ", ".join(target.name for target in targets)
+
+
+def _levels(spec: Mapping[str, Any], place: Callable[..., Location]) -> Levels:
+    if "rules" not in spec and "suppressions" not in spec:
+        return Levels()
+    from reconciler.core.rules import rules
+
+    known = {rule.code: rule for chapter in rules().values() for rule in chapter}
+    levels, problems = read_levels(spec, known, place)
+    if problems:
+        raise ProblemsError(problems)
+    return levels
 
 
 def _signing(spec: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -182,10 +238,48 @@ def _signing(spec: Mapping[str, Any], root: Path) -> dict[str, Any]:
 
 
 def with_overrides(settings: Settings, target: Mapping[str, Any], limits: Mapping[str, Any]) -> Settings:
-    """Return the settings with what was given on the command line; None means that it was not."""
-    return replace(
-        settings,
-        target=replace(settings.target, **_given(target), limits=replace(settings.target.limits, **_given(limits))),
+    """Return the settings with what was given on the command line; None means that it was not.
+
+    Raises:
+        InputError: a store is given, and there are several targets.
+    """
+    given, bounds = _given(target), _given(limits)
+    targets = (settings.target,) if "store" in given else settings.targets
+    changed = (replace(each, **given, limits=replace(each.limits, **bounds)) for each in targets)
+    return replace(settings, targets=tuple(changed))
+
+
+def each_target(settings: Settings) -> tuple[Settings, ...]:
+    """Return the settings for each target that the paths have a part in.
+
+    Raises:
+        InputError: they have a part in none.
+    """
+    found = tuple(
+        replace(settings, targets=(target,))
+        for target in settings.targets
+        if any(covers((path,), target.path) or covers((target.path,), path) for path in settings.paths)
+    )
+    if not found:
+        tops = ", ".join(f"{target.path} ({target.name})" for target in settings.targets)
+        raise InputError(f"{', '.join(settings.paths)} belongs to no target", fix=f"the targets' paths are: {tops}")
+    return found
+
+
+def covers(paths: Iterable[str], name: str) -> bool:
+    """Return whether a root-relative name is one of these paths, or below one."""
+    return any(path in (".", name) or name.startswith(f"{path}/") for path in paths)
+
+
+def scopes(settings: Settings) -> tuple[TargetScope, ...]:
+    """Return what the config file says of all of its targets; without one, nothing is said."""
+    from reconciler.core.lint import TargetScope
+
+    if settings.config is None:
+        return ()
+    return tuple(
+        TargetScope(target.name, target.store.partition(":")[0], target.path, dict(target.selector), target.location)
+        for target in (*settings.targets, *settings.other_targets)
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.core.problems import ProblemsError
+from reconciler.core.problems import ProblemsError, Severity
 from reconciler.core.safety import Limits
 from reconciler.errors import InputError
-from reconciler.settings import load_settings, shown_store, with_overrides
+from reconciler.settings import load_settings, scopes, shown_store, with_overrides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,11 +81,64 @@ def test_a_target_brings_its_store_selector_policy_and_limits(tmp_path: Path) ->
 
 def test_several_targets_need_a_choice_and_an_unknown_one_is_named(tmp_path: Path) -> None:
     root = configured(tmp_path, TARGETS)
+    settings = load_settings((root,))
+    assert [target.name for target in settings.targets] == ["test", "production"]
     with pytest.raises(InputError, match="several targets") as several:
-        load_settings((root,))
+        _ = settings.target
     assert several.value.fix == "choose one with --target: test, production"
     with pytest.raises(InputError, match="no target `prod`"):
         load_settings((root,), target="prod")
+
+
+def test_a_store_given_on_the_command_line_is_for_one_target(tmp_path: Path) -> None:
+    settings = load_settings((configured(tmp_path, TARGETS),))
+    with pytest.raises(InputError, match="several targets"):
+        with_overrides(settings, {"store": "memory:"}, {})
+    assert [each.prune for each in with_overrides(settings, {"prune": True}, {}).targets] == [True, True]
+
+
+def test_the_other_targets_of_the_config_file_are_known(tmp_path: Path) -> None:
+    root = configured(tmp_path, TARGETS)
+    chosen = load_settings((root,), target="production")
+    assert [each.name for each in chosen.other_targets] == ["test"]
+    assert [(each.name, each.scheme, each.location.line) for each in scopes(chosen)] == [
+        ("production", "sqlite", 9),
+        ("test", "memory", 8),
+    ]
+    assert scopes(load_settings((tmp_path.parent,))) == ()
+
+
+LEVELS = """rules: {plain-http: error, same-url: "off"}
+suppressions:
+  - {rule: plain-http, gateway: legacy, reason: replaced in spring, until: 2027-03-31}
+"""
+
+
+def test_levels_and_excuses_are_read_with_their_places(tmp_path: Path) -> None:
+    levels = load_settings((configured(tmp_path, LEVELS),)).levels
+    assert levels.by_rule == {"plain-http": Severity.ERROR, "same-url": None}
+    (excuse,) = levels.suppressions
+    assert (excuse.rule, excuse.gateway, excuse.until) == ("plain-http", "legacy", date(2027, 3, 31))
+    assert (excuse.location.file, excuse.location.line, excuse.location.column) == ("reconciler.yaml", 7, 7)
+
+
+WRONG_LEVELS = """rules: {plane-http: error, certificate-expired: info}
+suppressions:
+  - {rule: plain-http, gateway: legacy, reason: replaced in spring, until: 2027-02-30}
+  - {rule: same-url, gateway: legacy, reason: replaced in spring, until: 2027-02-28}
+  - {rule: same-url, gateway: legacy, reason: replaced in summer, until: 2027-02-28}
+"""
+
+
+def test_levels_that_cannot_be_are_named_where_they_stand(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsError) as raised:
+        load_settings((configured(tmp_path, WRONG_LEVELS),))
+    assert [(each.code, each.location.line, each.fix.split("; ")[0]) for each in raised.value.problems] == [
+        ("unknown-rule", 5, "did you mean `plain-http`?"),
+        ("rule-not-adjustable", 5, "solve the problem instead"),
+        ("no-such-day", 7, "write it as in 2027-03-31"),
+        ("duplicate-suppression", 9, "keep one of the two"),
+    ]
 
 
 def test_problems_of_the_config_file_are_reported_with_their_places(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from reconciler.reports.style import NAME_LIMIT, PLAIN, TEXT_LIMIT, Style, count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.core.levels import Suppressed
     from reconciler.core.problems import Location, Problem
+    from reconciler.reports.validation import Validation
 
 FORMAT_VERSION: Final = "1.0"
 
@@ -36,25 +38,32 @@ def summary(problems: Sequence[Problem]) -> str:
     return ", ".join(counted(number, nouns[severity]) for severity, number in counts if number) or "no problems"
 
 
+def tally(validation: Validation) -> str:
+    """Return `9 valid gateways, 2 errors, 1 warning, 1 suppressed.`."""
+    suppressed = f", {len(validation.suppressed):,} suppressed" if validation.suppressed else ""
+    return f"{counted(validation.gateways, 'valid gateway')}, {summary(validation.problems)}{suppressed}."
+
+
+def sentences(problem: Problem) -> list[str]:
+    """Return the message, and the fix where there is one, each fit to be a line."""
+    message = printable(problem.message, TEXT_LIMIT)
+    return [message, f"fix: {printable(problem.fix, TEXT_LIMIT)}"] if problem.fix else [message]
+
+
+def excuse(suppressed: Suppressed) -> tuple[str, str]:
+    """Return why a problem does not count, and the day after which it counts again, as `2027-03-31`."""
+    reasons = dict.fromkeys(each.reason for each in suppressed.suppressions)
+    return "; ".join(reasons), min(each.until for each in suppressed.suppressions).isoformat()
+
+
 def diagnostics(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """Return the problems in the published JSON shape."""
-    return [
-        {
-            "code": problem.code,
-            "severity": problem.severity.value,
-            "message": problem.message,
-            "file": problem.location.file,
-            "line": problem.location.line,
-            "column": problem.location.column,
-            "pointer": problem.location.pointer,
-            "fix": problem.fix,
-        }
-        for problem in problems
-    ]
+    return [_diagnostic(problem) for problem in problems]
 
 
-def as_document(problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return the published JSON shape of `validate`."""
+def as_document(validation: Validation) -> dict[str, Any]:
+    """Return the published JSON shape of `validate`. Diagnostics have `changed` where a change was asked about."""
+    problems = validation.problems
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     warnings = sum(problem.severity is Severity.WARNING for problem in problems)
     return {
@@ -62,13 +71,39 @@ def as_document(problems: Sequence[Problem]) -> dict[str, Any]:
         "valid": errors == 0,
         "error_count": errors,
         "warning_count": warnings,
-        "diagnostics": diagnostics(problems),
+        "diagnostics": [_diagnostic(problem) | _changed(problem, validation) for problem in problems],
+        "suppressed": [
+            _diagnostic(each.problem) | _changed(each.problem, validation) | _excuse(each)
+            for each in validation.suppressed
+        ],
     }
+
+
+def _diagnostic(problem: Problem) -> dict[str, Any]:
+    return {
+        "code": problem.code,
+        "severity": problem.severity.value,
+        "message": problem.message,
+        "file": problem.location.file,
+        "line": problem.location.line,
+        "column": problem.location.column,
+        "pointer": problem.location.pointer,
+        "fix": problem.fix,
+    }
+
+
+def _changed(problem: Problem, validation: Validation) -> dict[str, bool]:
+    return {} if validation.changed is None else {"changed": validation.touches(problem)}
+
+
+def _excuse(suppressed: Suppressed) -> dict[str, str]:
+    reason, until = excuse(suppressed)
+    return {"reason": reason, "until": until}
 
 
 def _paragraph(problem: Problem, style: Style) -> str:
     where = problem.location
-    file = printable(where.file, NAME_LIMIT)
+    file = _named(where.file)
     severity = style(problem.severity.value, *_LOOKS[problem.severity])
     place = style(f"{file}:{where.line}:{where.column}:", "bold")
     message = printable(problem.message, TEXT_LIMIT)
@@ -78,6 +113,12 @@ def _paragraph(problem: Problem, style: Style) -> str:
     if problem.fix:
         lines.append(f"    {style('fix:', 'green')} {printable(problem.fix, TEXT_LIMIT)}")
     return "\n".join(lines)
+
+
+def _named(file: str) -> str:
+    """Return the path. GitHub would take a line that begins with a colon, behind white space or not, for a command."""
+    shown = printable(file, NAME_LIMIT)
+    return f"./{shown}" if shown.lstrip().startswith(":") else shown
 
 
 def _caret(where: Location, style: Style) -> list[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import problems
 
+from reconciler.core.hostile import printable
+from reconciler.core.levels import Suppressed, Suppression
 from reconciler.core.problems import Location, Problem, Severity
-from reconciler.reports.problems import as_document, as_text, summary
+from reconciler.reports.problems import as_document, as_text, diagnostics, summary, tally
 from reconciler.reports.style import Style
+from reconciler.reports.validation import Validation
 
 HERE = Location("gateways/a.yaml", 3, 9, "/spec/url", "    url: nonsense", 8)
 WRONG = Problem("wrong-value", Severity.ERROR, "`nonsense` does not fit", HERE, "write https://")
@@ -85,8 +91,16 @@ def test_the_counts_are_words() -> None:
     assert summary([WRONG, WRONG, SOON, NOTE]) == "2 errors, 1 warning, 1 note"
 
 
+def test_what_was_looked_at_is_one_line() -> None:
+    excuse = Suppression(NOTE.code, "a", "known", date(2027, 3, 31), Location("reconciler.yaml"))
+    assert tally(Validation([], gateways=1)) == "1 valid gateway, no problems."
+    assert tally(Validation([WRONG, SOON], gateways=1_000, suppressed=[Suppressed(NOTE, (excuse,))] * 2)) == (
+        "1,000 valid gateways, 1 error, 1 warning, 2 suppressed."
+    )
+
+
 def test_the_published_document() -> None:
-    assert as_document([WRONG, SOON, NOTE]) == {
+    assert as_document(Validation([WRONG, SOON, NOTE])) == {
         "format_version": "1.0",
         "valid": False,
         "error_count": 1,
@@ -123,12 +137,30 @@ def test_the_published_document() -> None:
                 "fix": "",
             },
         ],
+        "suppressed": [],
     }
+
+
+def test_a_suppressed_problem_stands_apart_with_why_and_until_when() -> None:
+    excuses = tuple(
+        Suppression(NOTE.code, gateway, reason, until, Location("reconciler.yaml"))
+        for gateway, reason, until in (("a", "known", date(2027, 3, 31)), ("b", "ticket 4711", date(2027, 1, 1)))
+    )
+    document = as_document(Validation([SOON], suppressed=[Suppressed(NOTE, excuses)]))
+    assert [each["code"] for each in document["diagnostics"]] == [SOON.code]
+    (published,) = diagnostics([NOTE])
+    assert document["suppressed"] == [published | {"reason": "known; ticket 4711", "until": "2027-01-01"}]
+
+
+def test_who_asks_about_a_change_is_told_what_it_touches() -> None:
+    document = as_document(Validation([WRONG, SOON], changed={HERE.file: [range(1, 4)], SOON.location.file: []}))
+    assert [each["changed"] for each in document["diagnostics"]] == [True, False]
+    assert all("changed" not in each for each in as_document(Validation([WRONG, SOON]))["diagnostics"])
 
 
 def test_what_has_no_errors_is_valid() -> None:
     for found in ([], [SOON], [NOTE]):
-        document = as_document(found)
+        document = as_document(Validation(found))
         assert (document["valid"], document["error_count"]) == (True, 0)
 
 
@@ -167,7 +199,48 @@ def test_nothing_in_a_problem_makes_a_line_of_its_own(found: list[Problem]) -> N
 
 @given(st.lists(problems, max_size=3))
 def test_the_document_is_json_and_holds_every_problem(found: list[Problem]) -> None:
-    document: Any = json.loads(json.dumps(as_document(found)))
+    document: Any = json.loads(json.dumps(as_document(Validation(found))))
     assert [(each["code"], each["message"]) for each in document["diagnostics"]] == [
         (problem.code, problem.message) for problem in found
     ]
+
+
+MATCHERS = json.loads((Path(__file__).parents[2] / ".github/problem-matchers/reconciler.json").read_text())
+
+
+def matched(line: str) -> tuple[str, ...] | None:
+    """Return what GitHub's runner takes out of a line: file, line, column, severity, message, code."""
+    for matcher in MATCHERS["problemMatcher"]:
+        (pattern,) = matcher["pattern"]
+        if found := re.search(pattern["regexp"], line, re.ASCII):
+            severity = found[pattern["severity"]] if "severity" in pattern else matcher["severity"]
+            around = [found[pattern[name]] for name in ("file", "line", "column", "message", "code")]
+            return (*around[:3], severity, *around[3:])
+    return None
+
+
+@given(hostile_problems.map(lambda each: replace(each, location=replace(each.location, file="gateways/a b.yaml"))))
+def test_the_problem_matcher_reads_the_first_line_of_every_problem_and_no_other(problem: Problem) -> None:
+    first, *others = as_text([problem]).split("\n")
+    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+    assert matched(first) == (
+        "gateways/a b.yaml",
+        str(problem.location.line),
+        str(problem.location.column),
+        words[problem.severity],
+        printable(problem.message, 4096),
+        problem.code,
+    )
+    assert [line for line in others if matched(line)] == []
+
+
+@pytest.mark.parametrize("message", ["b.yaml:1:1: error: no [wrong-value]", "a: b: c [x] [y]", "", "[x]", " "])
+def test_the_problem_matcher_is_not_taken_in_by_a_message(message: str) -> None:
+    line = as_text([replace(SOON, message=message)])
+    assert matched(line) == ("ca.pem", "12", "1", "warning", message, SOON.code)
+
+
+@pytest.mark.parametrize("file", ["::stop-commands::x.yaml", "  ::error::.yaml", ":a.yaml"])
+def test_no_name_of_a_file_is_a_command_to_github(file: str) -> None:
+    line = as_text([replace(SOON, location=Location(file))])
+    assert line.startswith(f"./{file}:1:1: warning: ")
