@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.fetch import fetch
 from reconciler.cli.options import Voice, voice
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_t
 
 @click.group()
 def ca() -> None:
-    """Look into PEM files, and make the canonical bundle that is signed and stored."""
+    """Look into PEM files, fetch what a server presents, and make the canonical bundle that is signed and stored."""
 
 
 @ca.command(
@@ -76,6 +77,9 @@ def normalize(files: tuple[Path, ...]) -> int:
         return 3
     click.echo(bundle.pem)
     return 0
+
+
+ca.add_command(fetch)
 
 
 def _read(files: Sequence[Path], moment: datetime) -> tuple[TrustBundle | None, tuple[Problem, ...], dict[str, int]]:
