@@ -1,6 +1,7 @@
 # Every target does its own set-up: a machine needs only Python 3.11 or newer, git and make.
 
 PYTHON ?= python3
+SECONDS ?= 300
 BIN := .venv/bin
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml --group build --extra demo
@@ -52,6 +53,11 @@ bench: .venv/dev  ## Measure: ratios against floors and peers, on generated inpu
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks
 
+.PHONY: fuzz
+fuzz: .venv/dev  ## Look for input that breaks the readers, five minutes for each (SECONDS=300)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	for reader in yaml pem certificate; do $(BIN)/python tests/fuzz/run.py $$reader --seconds $(SECONDS) || exit; done
+
 .PHONY: docs
 docs: .venv/dev  ## Make the reference pages out of the code
 	$(BIN)/python docs/generate.py
@@ -61,6 +67,7 @@ lock:  ## Resolve the pinned dependencies anew (needs uv)
 	$(LOCK) --output-file requirements/demo.txt
 	$(LOCK) --group dev --output-file requirements/dev.txt
 	$(LOCK) --group dev --group bench --output-file requirements/bench.txt
+	$(subst pyproject.toml --group build --extra demo,--group pyproject.toml:fuzz,$(LOCK)) --output-file requirements/fuzz.txt
 
 .PHONY: clean
 clean:  ## Remove everything that was made
