@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import StoreBusyError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 APPLICATION_ID: Final = 0x52434E43
@@ -198,3 +198,44 @@ def schema_version(connection: sqlite3.Connection) -> int:
     """Return how many steps the file's schema has taken."""
     with closing(connection.execute("PRAGMA user_version")) as cursor:
         return int(cursor.fetchone()[0])
+
+
+class Tables:
+    """Tables in one of our files; without a connection, in a file that does not exist yet and reads as empty."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection | None) -> None:
+        self._path = path
+        self._connection = connection
+
+    def rows(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """Return all that a statement finds."""
+        return [] if self._connection is None else self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction; whatever is raised inside undoes everything.
+
+        Raises:
+            StoreBusyError: another writer holds the file.
+            StoreError: the file cannot be written, or was opened for reading before it was there.
+        """
+        if self._connection is None:
+            raise StoreError(f"{self._path} does not exist, and was opened for reading")
+        with self.errors(), transaction(self._connection):
+            yield self._connection
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what goes wrong with the file, and what makes no sense in it, into ours."""
+        try:
+            with errors_of(self._path):
+                yield
+        except (ValueError, TypeError) as error:
+            message = f"{self._path}: the journal holds what no version of it wrote: {error}"
+            raise StoreError(message, fix="drop its tables `reconciler_conditions`, …: no gateway is lost") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            with errors_of(self._path):
+                self._connection.close()

@@ -13,7 +13,7 @@ from reconciler.core.conditions import Condition, carried_over
 from reconciler.core.model import Action, Audit, Change, Gateway, Reason, Transport
 from reconciler.database import open_database
 from reconciler.errors import StoreBusyError, StoreError
-from reconciler.journal import KEPT_APPLIES, ApplyRecord, Journal, Sighting, open_journal
+from reconciler.journal import Journal, Sighting, open_journal
 from reconciler.stores import open_store, sqlite_path
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ MONDAY = datetime(2026, 3, 2, 9, 0, 0, 1, tzinfo=UTC)
 TUESDAY = MONDAY + timedelta(days=1)
 READY = Condition("Ready", "True", "Verified", "all is well", "main@sha1:1111", MONDAY)
 STALLED = Condition("Stalled", "True", "GuardRefused", "too many deletes: 40 %", "main@sha1:1111", MONDAY)
-APPLY = ApplyRecord(
-    MONDAY, TUESDAY, "alice", "main@sha1:1111", dirty=True, store="sqlite:///x.db", applied=3, skipped=1
-)
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def test_since_is_kept_as_long_as_the_status_does_not_flip() -> None:
 
 
 def test_a_new_journal_is_empty_and_readable_by_its_owner_alone(journal: Journal, file: Path) -> None:
-    assert (journal.conditions(), journal.observations(), journal.last_apply()) == ({}, {}, None)
+    assert (journal.conditions(), journal.observations()) == ({}, {})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -78,24 +75,6 @@ def test_what_was_seen_last_replaces_what_was_seen_before(journal: Journal) -> N
     assert journal.observations() == {"one": seen, "two": replace(seen, ready=False, leaf_not_after=None)}
 
 
-def test_the_last_apply_is_known(journal: Journal) -> None:
-    journal.record_apply(APPLY)
-    journal.record_apply(replace(APPLY, actor="bob", dirty=False, refused=2, failed=5))
-    assert journal.last_apply() == replace(APPLY, actor="bob", dirty=False, refused=2, failed=5)
-
-
-def test_old_applies_are_dropped(journal: Journal, file: Path) -> None:
-    with closing(sqlite3.connect(file)) as other, other:
-        columns = "started_at, finished_at, actor, revision, dirty, store, applied, refused, failed, skipped"
-        other.executemany(
-            f"INSERT INTO reconciler_applies ({columns}) VALUES ('', '', '', '', 0, '', 0, 0, 0, 0)",  # noqa: S608
-            [()] * KEPT_APPLIES,
-        )
-    journal.record_apply(APPLY)
-    with closing(sqlite3.connect(file)) as other:
-        assert other.execute("SELECT count(*), min(id) FROM reconciler_applies").fetchone() == (KEPT_APPLIES, 2)
-
-
 def test_a_gateway_is_forgotten(journal: Journal) -> None:
     journal.record_conditions({"one": [READY], "two": [READY]})
     journal.record_observations({"one": Sighting(MONDAY, ready=True, tools=1, leaf_not_after=None)})
@@ -118,9 +97,9 @@ def test_ten_thousand_gateways_are_recorded_at_once(journal: Journal) -> None:
 
 def test_a_journal_that_does_not_exist_reads_as_empty_and_stays_away(file: Path) -> None:
     with closing(open_journal(file, create=False)) as journal:
-        assert (journal.conditions(), journal.observations(), journal.last_apply()) == ({}, {}, None)
+        assert (journal.conditions(), journal.observations()) == ({}, {})
         with pytest.raises(StoreError, match="does not exist"):
-            journal.record_apply(APPLY)
+            journal.record_conditions({"one": [READY]})
     assert not file.exists()
 
 
@@ -173,5 +152,5 @@ def test_another_writer_makes_the_journal_busy(file: Path) -> None:
     with closing(Journal(file, impatient)) as journal, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError):
-            journal.record_apply(APPLY)
-        assert journal.last_apply() is None
+            journal.record_conditions({"one": [READY]})
+        assert journal.conditions() == {}
