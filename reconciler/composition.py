@@ -7,82 +7,159 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from reconciler.core.problems import ProblemsError, has_errors
 from reconciler.errors import InputError
-from reconciler.settings import shown_store
+from reconciler.settings import covers, scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from reconciler.cache import TreeCache
-    from reconciler.core.conditions import Condition
     from reconciler.core.model import Audit, DesiredGateway, DesiredState
     from reconciler.core.planning import Plan
     from reconciler.core.ports import Signer
     from reconciler.core.signing import Keyring
-    from reconciler.core.verification import Verified
-    from reconciler.engine import Engine, Result
-    from reconciler.journal import Journal
-    from reconciler.settings import Settings
+    from reconciler.core.snapshot import Files, Snapshot
+    from reconciler.engine import Engine
+    from reconciler.reading import Compiled
+    from reconciler.reports.validation import Validation
+    from reconciler.settings import Settings, Target
+
+
+class TreeSource(Protocol):
+    """Where a tree is read from: a directory, or a revision of it."""
+
+    def scan(self, paths: Iterable[str], *, whole: bool = True) -> Snapshot:
+        """Return the manifests below `paths`."""
+        ...
+
+    def read(self, names: Iterable[str]) -> Files:
+        """Return the bytes of the named files, and why others could not be had."""
+        ...
 
 
 class Tree:
     """The manifests of a run: scanned once, compiled when that is needed. git is asked for the revision meanwhile.
 
+    The problems that it tells of are at the levels that the config file gives them.
+
     Raises:
         InputError: a path does not exist.
     """
 
-    def __init__(self, settings: Settings, now: datetime, *, with_revision: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, now: datetime, *, with_revision: bool = True, source: TreeSource | None = None
+    ) -> None:
         from reconciler.sources.directory import Directory
         from reconciler.sources.git import WorkingTreeStatus
 
         status = WorkingTreeStatus(settings.root, settings.paths) if with_revision else None
         self._settings = settings
         self._now = now
-        self._source = Directory(settings.root)
+        self._source = source or Directory(settings.root)
         self._snapshot = self._source.scan(settings.paths, whole=settings.whole)
+        self._seen = {**self._snapshot.files, **dict.fromkeys(sorted(self._snapshot.pem_files), b"")}
+        self._compiled: Compiled | None = None
         self._revision, self._dirty = status.result() if status else ("", False)
 
-    def desired(self, cache: TreeCache | None = None) -> DesiredState:
-        """Compile the manifests, and remember the result if it has no errors."""
+    def validate(self) -> Validation:
+        """Return everything that is wrong with the tree, for every target, whatever their selectors."""
+        from reconciler.reports.validation import Validation
+
+        compiled = self._compile()
+        whole = self._snapshot.whole and compiled.desired.complete and not self._settings.other_targets
+        judged = self._settings.levels.judge(compiled.desired.problems, self._now.date(), whole=whole)
+        return Validation(
+            problems=judged.problems,
+            gateways=len(compiled.desired.gateways),
+            files=sorted({*self._snapshot.files, *compiled.named}),
+            suppressed=judged.suppressed,
+        )
+
+    def desired(self, target: Target, cache: TreeCache | None = None) -> DesiredState:
+        """Return what the tree wants in a target. A tree without errors is remembered."""
         from reconciler.cache import holds_until
-        from reconciler.reading import compile_tree
-        from reconciler.schema_files import load_schemas
 
-        days = self._settings.expiry_warning_days
-        compiled = compile_tree(self._snapshot, self._source, load_schemas(), self._now, expiry_warning_days=days)
-        if cache is not None and compiled.desired.complete:
-            until = holds_until(compiled.desired, self._now, days)
-            cache.save(self._snapshot.files, compiled.named, compiled.desired, until)
-        return self._of_this_target(compiled.desired)
+        new = self._compiled is None
+        compiled = self._compile()
+        if new and cache is not None and compiled.desired.complete:
+            until = holds_until(compiled.desired, self._now, self._settings.expiry_warning_days)
+            cache.save(self._seen, compiled.named, compiled.desired, until)
+        return self._within(target, compiled.desired)
 
-    def remembered(self, cache: TreeCache) -> DesiredState | None:
+    def remembered(self, target: Target, cache: TreeCache) -> DesiredState | None:
         """Return what these very files compiled to the last time, if that is known."""
         if not self._snapshot.whole or self._snapshot.problems:
             return None
-        desired = cache.load(self._snapshot.files, self._source.read, self._now)
-        return None if desired is None else self._of_this_target(desired)
+        desired = cache.load(self._seen, self._source.read, self._now)
+        return None if desired is None else self._within(target, desired)
 
-    def _of_this_target(self, desired: DesiredState) -> DesiredState:
-        desired = replace(desired, revision=self._revision, dirty=self._dirty)
-        return _selected(desired, dict(self._settings.target.selector))
+    def _compile(self) -> Compiled:
+        from reconciler.reading import compile_tree
+        from reconciler.schema_files import load_schemas
+
+        if self._compiled is None:
+            self._compiled = compile_tree(
+                self._snapshot,
+                self._source,
+                load_schemas(),
+                self._now,
+                expiry_warning_days=self._settings.expiry_warning_days,
+                targets=scopes(self._settings),
+                every_target=not self._settings.other_targets,
+            )
+        return self._compiled
+
+    def _within(self, target: Target, desired: DesiredState) -> DesiredState:
+        """Return the part of the desired state that belongs in a target, its problems at their levels."""
+        gateways = _belonging(desired.gateways, target)
+        elsewhere = desired.gateways.keys() - gateways.keys()
+        ours = [each for each in desired.problems if not each.gateways or not elsewhere.issuperset(each.gateways)]
+        return replace(
+            desired,
+            gateways=gateways,
+            problems=self._settings.levels.judge(ours, self._now.date(), whole=False).problems,
+            complete=not has_errors(ours) and covers(self._settings.paths, target.path),
+            revision=self._revision,
+            dirty=self._dirty,
+        )
 
 
-def read_tree(settings: Settings, now: datetime, *, with_revision: bool = True) -> DesiredState:
-    """Return what the working tree wants, compiled from its files.
+def _belonging(gateways: Mapping[str, DesiredGateway], target: Target) -> Mapping[str, DesiredGateway]:
+    if target.path == "." and not target.selector:
+        return gateways
+    labels = dict(target.selector).items()
+    return {
+        name: wanted
+        for name, wanted in gateways.items()
+        if covers((target.path,), wanted.location.file) and labels <= dict(wanted.labels).items()
+    }
+
+
+def validate_tree(settings: Settings, now: datetime) -> Validation:
+    """Return everything that is wrong with the working tree, offline and without credentials.
 
     Raises:
         InputError: a path does not exist.
     """
-    return Tree(settings, now, with_revision=with_revision).desired()
+    return Tree(settings, now, with_revision=False).validate()
 
 
-def plan_tree(tree: Tree, engine: Engine, cache: TreeCache) -> tuple[DesiredState, Plan]:
-    """Return what the tree wants and the plan for it.
+def read_tree(settings: Settings, now: datetime, *, with_revision: bool = True) -> DesiredState:
+    """Return what the working tree wants in the one target, compiled from its files.
+
+    Raises:
+        InputError: a path does not exist, or there are several targets.
+    """
+    return Tree(settings, now, with_revision=with_revision).desired(settings.target)
+
+
+def plan_tree(tree: Tree, target: Target, engine: Engine, cache: TreeCache) -> tuple[DesiredState, Plan]:
+    """Return what the tree wants in the target, and the plan for it.
 
     A tree that is known by content is only compared; where that finds anything to do, it is compiled anew first.
 
@@ -90,23 +167,13 @@ def plan_tree(tree: Tree, engine: Engine, cache: TreeCache) -> tuple[DesiredStat
         ProblemsError: the tree has errors, so nothing may be planned from it.
         StoreError: the store could not be read.
     """
-    from reconciler.core.problems import ProblemsError, has_errors
-
-    remembered = tree.remembered(cache)
-    if remembered is not None and (planned := engine.plan(remembered)).in_sync:
+    remembered = tree.remembered(target, cache)
+    if remembered is not None and not has_errors(remembered.problems) and (planned := engine.plan(remembered)).in_sync:
         return remembered, planned
-    desired = tree.desired(cache)
+    desired = tree.desired(target, cache)
     if has_errors(desired.problems):
         raise ProblemsError(desired.problems)
     return desired, engine.plan(desired)
-
-
-def _selected(desired: DesiredState, selector: Mapping[str, str]) -> DesiredState:
-    if not selector:
-        return desired
-    wanted = selector.items()
-    gateways = {name: each for name, each in desired.gateways.items() if wanted <= dict(each.labels).items()}
-    return replace(desired, gateways=gateways)
 
 
 def find_signing_key(settings: Settings, environ: Mapping[str, str], *, required: bool) -> Signer | None:
@@ -210,73 +277,3 @@ def audit(environ: Mapping[str, str], now: datetime) -> Audit:
 
     actor = environ.get("RECONCILER_ACTOR") or environ.get("GITHUB_ACTOR") or getpass.getuser()
     return Audit(actor, f"reconciler/{__version__}", now)
-
-
-@contextmanager
-def journal_of(settings: Settings, *, create: bool) -> Iterator[Journal | None]:
-    """Yield the journal beside the store, or None where a store has no room for one."""
-    from reconciler.journal import open_journal
-    from reconciler.stores import sqlite_path
-
-    path = sqlite_path(settings.target.store)
-    journal = open_journal(path, create=create) if path is not None else None
-    try:
-        yield journal
-    finally:
-        if journal is not None:
-            journal.close()
-
-
-def record_applied(settings: Settings, engine: Engine, result: Result, by: Audit, finished: datetime) -> None:
-    """Write down what an apply did, and what was seen afterwards."""
-    from reconciler.core.model import Action
-    from reconciler.core.verification import synced
-    from reconciler.journal import ApplyRecord
-
-    if not result.outcomes:
-        return
-    plan = result.plan
-    gone = [each.name for each in result.outcomes if each.action is Action.DELETE and each.status == "applied"]
-    counts = {status: result.count(status) for status in ("applied", "refused", "failed", "skipped")}
-    store = shown_store(settings.target.store)
-    with journal_of(settings, create=True) as journal:
-        if journal is None:
-            return
-        journal.record_conditions({each.name: (synced(each, plan.revision, by.at),) for each in result.outcomes})
-        journal.forget(gone)
-        journal.record_apply(ApplyRecord(by.at, finished, by.actor, plan.revision, plan.dirty, store, **counts))
-    record_verified(settings, engine.examined_changes(result), finished)
-
-
-def record_verified(settings: Settings, results: Sequence[Verified], now: datetime) -> None:
-    """Write down what verification found of the gateways that were looked at; what is known besides is kept."""
-    from reconciler.core.verification import verified_conditions
-    from reconciler.journal import Sighting
-
-    seen = {each.name: each.observation for each in results if each.observation is not None}
-    if not seen:
-        return
-    with journal_of(settings, create=True) as journal:
-        if journal is None:
-            return
-        known = journal.conditions()
-        found = {each.name: verified_conditions(each, now) for each in results if each.name in seen}
-        journal.record_conditions({name: _merged(known.get(name, ()), new) for name, new in found.items()})
-        journal.record_observations(
-            {
-                name: Sighting(
-                    verified_at=now,
-                    ready=observation.ok,
-                    tools=len(observation.mcp.tools) if observation.mcp else 0,
-                    leaf_not_after=observation.tls.chain[0].not_after
-                    if observation.tls and observation.tls.chain
-                    else None,
-                )
-                for name, observation in seen.items()
-            }
-        )
-
-
-def _merged(known: Sequence[Condition], new: Sequence[Condition]) -> tuple[Condition, ...]:
-    types = {condition.type for condition in new}
-    return (*(condition for condition in known if condition.type not in types), *new)

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from reconciler.core import planning, safety
 from reconciler.core.conditions import carried_over
+from reconciler.core.drift import drifted
 from reconciler.core.features import lacking
-from reconciler.core.model import Action, Auth, Outcome, VerifyPolicy
+from reconciler.core.model import Action, Auth, Feature, Outcome, VerifyPolicy
 from reconciler.core.problems import ProblemsError
 from reconciler.core.signing import SignatureStatus, sign_bundle
 from reconciler.core.verification import OBSERVED, Standing, Verified, ready, row_synced, trusted
-from reconciler.errors import InputError
+from reconciler.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.core.conditions import Condition
+    from reconciler.core.drift import Drifted
     from reconciler.core.model import Audit, Change, DesiredGateway, DesiredState, Gateway, LiveGateway
     from reconciler.core.observation import Observation
     from reconciler.core.planning import Plan, Terms
@@ -34,7 +36,25 @@ if TYPE_CHECKING:
     from reconciler.journal import Sighting
 
 
+OnError = Literal["abort", "continue"]
+"""What becomes of the other changes when one fails, in a store without transactions."""
+
+_LEAST_HARM_FIRST: Final = (Action.UPDATE, Action.DELETE, Action.CREATE)
+"""A delete may free the URL or the name that a create needs."""
+
 _DEFAULT_POLICY: Final = VerifyPolicy()
+
+
+class Witness(Protocol):
+    """Is told what is about to be written, and what became of it, before anything is looked at."""
+
+    def begin(self, plan: Plan, changes: Sequence[Change]) -> None:
+        """Take notice of the changes of a plan that are about to be made, or raise to stop them."""
+        ...
+
+    def end(self, plan: Plan, outcomes: Sequence[Outcome]) -> None:
+        """Take notice of what became of every change of the plan, those included that were held."""
+        ...
 
 
 class Prober(Protocol):
@@ -110,22 +130,38 @@ class Engine:
         """
         if problems := list(lacking(desired, self.store.features, self.kind)):
             raise ProblemsError(problems)
-        return planning.plan(self._canonical(desired), self.store.read(), self.signatures, self.terms)
+        renames = Feature.RENAME in self.store.features
+        return planning.plan(self._canonical(desired), self.store.read(), self.signatures, self.terms, renames=renames)
 
-    def apply(self, plan: Plan, desired: DesiredState, audit: Audit, prober: Prober | None) -> Result:
+    def apply(
+        self,
+        plan: Plan,
+        desired: DesiredState,
+        audit: Audit,
+        prober: Prober | None,
+        *,
+        on_error: OnError = "continue",
+        witness: Witness | None = None,
+    ) -> Result:
         """Carry the plan out, unless a guard refuses it; then look at what was written.
 
         A change to a gateway with `verify.mode: required` is probed before anything is written, and held when it would
-        not work. Without a prober nothing is looked at.
+        not work. Without a prober nothing is looked at. A store without transactions is written gateway by gateway, and
+        `on_error` says what becomes of the others when one fails. The `witness` hears of it once that is decided.
         """
         verdicts = safety.judge(plan, self.limits)
         if not all(verdict.passed for verdict in verdicts):
             return Result(plan, verdicts)
         held = self._preflight(plan, desired, prober) if prober else {}
-        written = iter(self.store.apply([change for change in plan.changes if change.name not in held], audit))
+        let_through = [change for change in plan.changes if change.name not in held]
+        if witness is not None and let_through:
+            witness.begin(plan, let_through)
+        written = iter(self._write(let_through, audit, on_error))
         outcomes = tuple(
             _held(change, held[change.name]) if change.name in held else next(written) for change in plan.changes
         )
+        if witness is not None and outcomes:
+            witness.end(plan, outcomes)
         observations = [*held.values(), *_look(plan, outcomes, desired, prober)] if prober else []
         return Result(plan, verdicts, outcomes, tuple(observations))
 
@@ -175,6 +211,16 @@ class Engine:
             for observation in result.observations
             if (change := changes[observation.name]).after is not None
         )
+
+    def drift(self) -> tuple[tuple[Drifted, ...], int]:
+        """Return our rows that are not as they were applied, and how many rows are ours.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        live, owner = self.store.read(), self.terms.owner
+        ours = sum(found.stamp is not None and found.stamp.owner == owner for found in live.gateways.values())
+        return drifted(live, self.signatures, owner), ours
 
     def standings(
         self, conditions: Mapping[str, Sequence[Condition]], sightings: Mapping[str, Sighting], now: datetime
@@ -257,6 +303,30 @@ class Engine:
             for change in failing
             if change.name not in before or _worked(before[change.name], withheld=change.name in withheld)
         }
+
+    def _write(self, changes: Sequence[Change], audit: Audit, on_error: OnError) -> list[Outcome]:
+        """Return one outcome per change, in order. Without transactions, what can do least harm goes first."""
+        if Feature.ATOMIC in self.store.features:
+            return self.store.apply(changes, audit)
+        outcomes: dict[str, Outcome] = {}
+        culprit = ""
+        for change in sorted(changes, key=lambda each: _LEAST_HARM_FIRST.index(each.action)):
+            if culprit and on_error == "abort":
+                why = f"not tried, because `{culprit}` could not be written"
+                outcomes[change.name] = Outcome(change.name, change.action, "skipped", why)
+                continue
+            outcomes[change.name] = outcome = self._write_one(change, audit, first=not outcomes)
+            culprit = culprit or (change.name if outcome.status != "applied" else "")
+        return [outcomes[change.name] for change in changes]
+
+    def _write_one(self, change: Change, audit: Audit, *, first: bool) -> Outcome:
+        try:
+            (outcome,) = self.store.apply([change], audit)
+        except StoreError as error:
+            if first:
+                raise
+            return Outcome(change.name, change.action, "failed", f"{error}: {error.fix}" if error.fix else str(error))
+        return outcome
 
     def _canonical(self, desired: DesiredState) -> DesiredState:
         canonical = self.store.canonical

@@ -18,6 +18,7 @@ from reconciler.core.model import (
     Feature,
     Gateway,
     LiveGateway,
+    Outcome,
     SecretReference,
     Transport,
     VerifyPolicy,
@@ -29,12 +30,14 @@ from reconciler.core.safety import Limits
 from reconciler.core.signing import Keyring, generate, load_private_key
 from reconciler.demo.pki import Authority, Lifetime
 from reconciler.engine import Engine, Result, signatures
-from reconciler.errors import InputError
+from reconciler.errors import InputError, StoreError
 from reconciler.journal import Sighting
 from reconciler.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from reconciler.core.model import Change
 
 NOW = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 AUDIT = Audit("me", "test", NOW)
@@ -461,3 +464,60 @@ def test_without_any_key_nothing_is_called_tampering() -> None:
     said = signatures(None, Keyring.of({}))
     assert said.genuine("text", "anything")
     assert said.genuine("text", "")
+
+
+class OneByOne(MemoryStore):
+    """A store without transactions, as the platforms' are, in which some names cannot be written."""
+
+    features: ClassVar = frozenset(Feature) - {Feature.ATOMIC}
+
+    def __init__(self, refusing: str = "", failing: str = "") -> None:
+        super().__init__()
+        self.refusing, self.failing = refusing, failing
+        self.order: list[str] = []
+
+    def apply(self, changes: Sequence[Change], audit: Audit) -> list[Outcome]:
+        (change,) = changes
+        self.order.append(change.name)
+        if change.name == self.failing:
+            raise StoreError("the platform hung up", fix="try again")
+        if change.name == self.refusing:
+            return [Outcome(change.name, change.action, "refused", "stale")]
+        return super().apply(changes, audit)
+
+
+FLEET = wanted(*(gateway(name) for name in "abc"))
+
+
+def test_without_transactions_what_cannot_be_written_does_not_stop_the_others() -> None:
+    over = engine(OneByOne(refusing="b"))
+    assert outcomes(applied(over, FLEET)) == [
+        ("a", "create", "applied"), ("b", "create", "refused"), ("c", "create", "applied"),
+    ]  # fmt: skip
+    over.store.refusing = ""  # type: ignore[attr-defined]
+    assert outcomes(applied(over, FLEET)) == [("b", "create", "applied")]
+
+
+def test_aborting_at_the_first_error_names_it_to_the_others() -> None:
+    over = engine(OneByOne(refusing="b"))
+    result = over.apply(over.plan(FLEET), FLEET, AUDIT, None, on_error="abort")
+    assert [each.status for each in result.outcomes] == ["applied", "refused", "skipped"]
+    assert result.outcomes[2].reason == "not tried, because `b` could not be written"
+
+
+def test_a_platform_that_fails_midway_is_an_outcome_and_from_the_start_an_error() -> None:
+    over = engine(OneByOne(failing="b"))
+    failed = applied(over, FLEET).outcomes[1]
+    assert (failed.status, failed.reason) == ("failed", "the platform hung up: try again")
+    with pytest.raises(StoreError, match="hung up"):
+        applied(engine(OneByOne(failing="a")), FLEET)
+
+
+def test_without_transactions_updates_go_first_and_creates_last_and_outcomes_keep_the_order_of_the_plan() -> None:
+    store = OneByOne()
+    over = engine(store, prune=True, limits=Limits(max_delete_percent=100))
+    applied(over, wanted(gateway("b"), gateway("c")))
+    store.order.clear()
+    result = applied(over, wanted(gateway("a"), gateway("c", enabled=False)))
+    assert store.order == ["c", "b", "a"]
+    assert outcomes(result) == [("a", "create", "applied"), ("b", "delete", "applied"), ("c", "update", "applied")]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from base64 import b64encode
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
 
+import click
 import pytest
 from raw_servers import Request, Script, http, server_context, speaking_http
+from repositories import commit
 
+from reconciler.cli import _COMMANDS, cli, run
 from reconciler.demo.upstreams import Upstream
 
 if TYPE_CHECKING:
@@ -33,6 +38,56 @@ AUTH: Final[dict[str, dict[str, Any]]] = {
     "headers": {"type": "headers", "headers": [{"name": "X-Api-Key", "valueFrom": {"env": "P_HEADER"}}]},
     "query": {"type": "queryParameter", "name": "key", "valueFrom": {"env": "P_QUERY"}},
 }
+FORMATS: Final = ("json", "sarif", "github", "junit", "codequality")
+IN_STORE: Final = " ".join(STORE)
+
+EVERY: Final[dict[str, tuple[str, ...]]] = {
+    "init": ("init made --quiet",),
+    "validate": (
+        "validate gateways",
+        *(f"validate gateways -o {name}" for name in FORMATS),
+        *(f"validate gateways --output-file {name}=report.{name}" for name in FORMATS),
+    ),
+    "fmt": ("fmt gateways --diff", "fmt gateways --check", "fmt gateways"),
+    "explain": (
+        *(f"explain {name} --path gateways" for name in AUTH),
+        "explain bearer --path gateways -o json",
+        "explain tokenFrom",
+    ),
+    "plan": (
+        *(f"plan gateways {IN_STORE} --prune {form}" for form in ("", "-o json", "-o markdown", "--out plan.json")),
+        *(f"plan gateways --base main {form}" for form in ("", "-o json", "-o markdown")),
+    ),
+    "apply": (f"apply gateways {IN_STORE}", "apply plan.json -o json", f"apply gateways {IN_STORE} -o json --prune"),
+    "adopt": (f"adopt bearer --path gateways {IN_STORE}", f"adopt basic --path gateways {IN_STORE} -o json"),
+    "verify": (f"verify --path gateways {IN_STORE}", f"verify --path gateways {IN_STORE} -o json"),
+    "drift": (f"drift {IN_STORE}", f"drift {IN_STORE} -o json"),
+    "status": (f"status {IN_STORE}", f"status bearer {IN_STORE}", f"status {IN_STORE} -o json"),
+    "dump": (f"dump dumped {IN_STORE}",),
+    "history": (
+        f"history {IN_STORE}",
+        f"history {IN_STORE} -o json",
+        *(f"history show {number} {IN_STORE} {form}" for number in (1, 2) for form in ("", "-o json")),
+    ),
+    "rollback": (
+        f"rollback 2 {IN_STORE} --dry-run",
+        f"rollback 2 {IN_STORE} --dry-run -o json",
+        f"rollback 2 {IN_STORE}",
+        f"rollback 3 {IN_STORE} -o json",
+    ),
+    "ca": (
+        "ca inspect gateways/root.pem",
+        "ca inspect gateways/root.pem -o json",
+        "ca normalize gateways/root.pem",
+        "ca fetch localhost:{port}",
+        "ca fetch localhost:{port} -o json",
+    ),
+    "keys": ("keys generate one.key", "keys generate other.key -o json"),
+    "demo": ("demo --help",),  # it plays with keys and servers of its own, and is told nothing of ours
+}
+"""What is typed of each command, every output format among it: a new command or format needs a line here."""
+
+ENDINGS: Final = (0, 3, 4, 5, 6)
 
 
 def spellings(secret: str) -> list[str]:
@@ -48,17 +103,27 @@ def lines_of(key: str) -> list[str]:
 class Watch:
     """Types commands, and keeps everything that they print."""
 
-    def __init__(self, terminal: Terminal, url: str, root: Authority) -> None:
+    def __init__(self, terminal: Terminal, port: int, root: Authority) -> None:
         self.terminal = terminal
+        self.port = port
         self.secrets = [spelling for secret in PLANTED.values() for spelling in spellings(secret)]
         self.secrets += lines_of((terminal.directory.parent / "signing.key").read_text())
-        self._url = url
+        self._url = f"https://localhost:{port}/mcp"
         self._printed: list[str] = []
         terminal.write("gateways/root.pem", root.pem)
 
     def __call__(self, *arguments: str, expect: int = 0) -> None:
         ended = self.terminal(*arguments, expect=expect)
         self._printed += [ended.out, ended.err]
+
+    def whatever(self, line: str) -> None:
+        """Type a line that may end in any of the ways that are documented."""
+        capsys = self.terminal._capsys
+        capsys.readouterr()
+        code = run(line.format(port=self.port).split())
+        captured = capsys.readouterr()
+        assert code in ENDINGS, f"{line} ended with {code}:\n{captured.out}\n{captured.err}"
+        self._printed += [captured.out, captured.err]
 
     def gateway(self, name: str, **spec: Any) -> None:
         trust = {"caCertificates": ["root.pem"], "systemTrust": False, **spec.pop("tls", {})}
@@ -80,15 +145,18 @@ class Watch:
         for name in AUTH:
             self("status", name, *STORE)
 
-    def leaks(self) -> list[str]:
-        """Return where a secret was found: in what was printed, or in a file that a run left behind."""
+    def leaks(self, besides: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Return where which secret was found: in what was printed, or in a file that a run left behind.
+
+        Keys hold secrets, and so do the files in `besides`.
+        """
         top = self.terminal.directory.parent
         texts = {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
         assert {"work/x.db", "signing.key"} <= texts.keys()
         assert any(name.startswith("cache/") for name in texts)
-        del texts["signing.key"]
-        printed = {f"output {number}": text.encode() for number, text in enumerate(self._printed)}
-        return [name for name, text in (printed | texts).items() for each in self.secrets if each.encode() in text]
+        read = {name: text for name, text in texts.items() if not name.endswith(".key") and name not in besides}
+        read |= {f"output {number}: {text[:60]!r}": text.encode() for number, text in enumerate(self._printed)}
+        return [(name, each) for name, text in read.items() for each in self.secrets if each.encode() in text]
 
 
 @pytest.fixture
@@ -99,9 +167,7 @@ def watched(
     for name, secret in PLANTED.items():
         monkeypatch.setenv(name, secret)
     context = server_context(root.issue_server(["localhost"]))
-    return lambda respond: Watch(
-        terminal, f"https://localhost:{serve(speaking_http(respond), context).port}/mcp", root
-    )  # fmt: skip
+    return lambda respond: Watch(terminal, serve(speaking_http(respond), context).port, root)
 
 
 def test_nothing_leaks_while_all_goes_well(watched: Callable[..., Watch]) -> None:
@@ -112,6 +178,149 @@ def test_nothing_leaks_while_all_goes_well(watched: Callable[..., Watch]) -> Non
     sent = [f"{request.path} {request.headers}" for request in script.requests]
     for secret in PLANTED.values():
         assert any(spelling in text for text in sent for spelling in spellings(secret)), "it never went out"
+
+
+def options(command: click.Command) -> Iterator[str]:
+    """Yield what can be asked of `-o`, beside text."""
+    for parameter in command.params:
+        if parameter.name == "output" and isinstance(parameter.type, click.Choice):
+            yield from (f"-o {name}" for name in parameter.type.choices if name != "text")
+
+
+def test_every_command_is_typed_in_every_format() -> None:
+    assert EVERY.keys() == _COMMANDS.keys()
+    for name, lines in EVERY.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        inner = command.commands if isinstance(command, click.Group) else {}
+        for words in [*options(command), *inner]:
+            assert any(words in line for line in lines), f"{name} {words} is not typed"
+        for word, each in inner.items():
+            for words in options(each):
+                assert any(f" {word} " in line and words in line for line in lines), f"{name} {word} {words}"
+
+
+def test_nothing_leaks_whatever_is_typed(watched: Callable[..., Watch]) -> None:
+    watch = watched(Script())
+    for name, auth in AUTH.items():
+        watch.gateway(name, auth=auth)
+    watch.whatever(f"apply gateways {IN_STORE}")
+    commit(watch.terminal.directory)
+    for name, auth in AUTH.items():
+        watch.gateway(name, auth=auth, description="another")
+    for line in (line for lines in EVERY.values() for line in lines):
+        watch.whatever(line)
+    for name in ("one.key", "other.key", "made/.reconciler/signing.key"):
+        watch.secrets += lines_of((watch.terminal.directory / name).read_text())
+    assert watch.leaks() == []
+
+
+PLANT: Final = "planted-in-a-row-6e"
+KEY: Final = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----"
+POISON: Final[dict[str, tuple[Any, ...]]] = {
+    "url": (
+        "https://me:{}@localhost:9/mcp",
+        "https://localhost:9/mcp?api_key={}",
+        "https://localhost:9/mcp?tenant=b&accessToken={}",
+    ),
+    "description": (b"{}",),
+    "transport": ("{}",),
+    "enabled": ("{}",),
+    "visibility": ("{}",),
+    "tags": ("{}", '{{"token": "{}"}}', '["a", {{"token": "{}"}}]'),
+    "passthrough_headers": ("{}", '["Authorization: Bearer {}"]'),
+    "ca_certificate": ("{}", KEY),
+    "ca_certificate_sig": ("{}",),
+    "signing_algorithm": ("{}",),
+    "system_trust": ("{}",),
+    "client_cert": ("{}", KEY),
+    "client_key_reference": ("{}", KEY, '{{"value": "{}"}}', '{{"env": "A", "value": "{}"}}'),
+    "auth_type": ("{}",),
+    "auth_reference": (
+        "{}",
+        '{{"token": "{}"}}',
+        '{{"settings": {{"token": "{}"}}, "secrets": {{}}}}',
+        '{{"settings": {{"X-Api-Key": "{}"}}, "secrets": {{}}}}',
+        '{{"settings": {{"tokenUrl": "https://me:{}@sso.example/token"}}, "secrets": {{}}}}',
+        '{{"settings": {{}}, "secrets": {{"token": "{}"}}}}',
+        '{{"settings": {{}}, "secrets": {{"token": {{"value": "{}"}}}}}}',
+    ),
+    "kuadrant": ("{}", '{{"token": "{}"}}'),
+    "created_at": ("{}",),
+    "created_by": ("{}",),
+    "created_via": ("{}",),
+    "modified_at": ("{}",),
+    "modified_by": ("{}",),
+    "modified_via": ("{}",),
+    "version": ("{}",),
+    "digest": ("{}",),
+    "protected": ("{}",),
+    "stamped_at": ("{}",),
+}
+"""What somebody with another tool may put where no secret belongs, by column; the secret goes into the braces."""
+
+TEXT: Final = {"id", "gateway_id", "name", "slug", "gateway_mode", "team_id", "owner", "manifest", "revision"}
+"""Columns whose text is a name or a choice: it is shown, as are a description and tags that are well-formed."""
+
+
+def columns() -> dict[str, str]:
+    """Return the table of each column of the store that was written last."""
+    with closing(sqlite3.connect("x.db")) as database:
+        tables = ("reconciler_stamps", "gateways")
+        return {row[1]: table for table in tables for row in database.execute(f"PRAGMA table_info({table})")}
+
+
+def poison(name: str, column: str, value: str | bytes) -> None:
+    """Write past us, into one column of a row."""
+    table = columns()[column]
+    key = "name = ?" if table == "gateways" else "gateway_id = (SELECT id FROM gateways WHERE name = ?)"
+    with closing(sqlite3.connect("x.db")) as database, database:
+        database.execute(f"UPDATE {table} SET {column} = ? WHERE {key}", (value, name))  # noqa: S608 - our own columns
+
+
+def planted(shape: str | bytes, secret: str) -> str | bytes:
+    """Return what is written into a column for a shape that it may have."""
+    return shape.format(secret) if isinstance(shape, str) else shape.replace(b"{}", secret.encode())
+
+
+@pytest.fixture
+def poisoned(watched: Callable[..., Watch]) -> Watch:
+    """A store with a secret in every column, each in the row of a gateway of its own."""
+    watch = watched(Script())
+    places = [(column, shape) for column, shapes in POISON.items() for shape in shapes]
+    for number in range(len(places)):
+        watch.terminal.gateway(f"g{number}", url="https://localhost:9/mcp", transport="sse")
+    commit(watch.terminal.directory)
+    watch.whatever(f"apply gateways {IN_STORE} --no-verify")
+    for number, (column, shape) in enumerate(places):
+        secret = f"{PLANT}-{column}-{number}-"
+        watch.secrets.append(secret)
+        poison(f"g{number}", column, planted(shape, secret))
+    return watch
+
+
+def test_a_secret_is_planted_in_every_column(poisoned: Watch) -> None:
+    assert POISON.keys() | TEXT == columns().keys()
+    assert not POISON.keys() & TEXT
+    held = (poisoned.terminal.directory / "x.db").read_bytes()
+    assert all(secret.encode() in held for secret in poisoned.secrets if secret.startswith(PLANT))
+
+
+OF_A_STORE: Final = ("plan", "adopt", "verify", "drift", "status", "dump", "apply", "history", "rollback")
+
+
+def test_what_somebody_planted_in_a_row_is_shown_by_no_command(poisoned: Watch) -> None:
+    for line in (line for name in OF_A_STORE for line in EVERY[name]):
+        poisoned.whatever(line.replace("bearer", "g40").replace("basic", "g41"))
+    assert poisoned.leaks(besides=("work/x.db", "work/x.db-wal")) == []
+
+
+def test_what_somebody_planted_is_not_shown_when_its_gateway_is_deleted(poisoned: Watch) -> None:
+    for path in (poisoned.terminal.directory / "gateways").glob("g*.yaml"):
+        path.unlink()
+    for line in EVERY["plan"][:4]:
+        poisoned.whatever(f"{line} --allow-empty")
+    assert poisoned.leaks(besides=("work/x.db", "work/x.db-wal")) == []
 
 
 def repeated(request: Request) -> str:

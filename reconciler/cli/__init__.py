@@ -21,11 +21,17 @@ INTERRUPTED: Final = 130
 _COMMANDS: Final = {
     "init": ("reconciler.cli.init:init", "Make a first repository: config, key, example, CI, pre-commit."),
     "validate": ("reconciler.cli.validate:validate", "Check manifests and CA files. Offline, no credentials."),
+    "fmt": ("reconciler.cli.fmt:fmt", "Canonical order and layout; keeps comments."),
+    "explain": ("reconciler.cli.explain:explain", "What a field, a problem or a gateway's values mean."),
     "plan": ("reconciler.cli.plan:plan", "Show what an apply would do, and why."),
     "apply": ("reconciler.cli.apply:apply", "Make the store what git says, then verify the upstreams."),
     "adopt": ("reconciler.cli.apply:adopt", "Take ownership of live gateways that nobody owns."),
     "verify": ("reconciler.cli.verify:verify", "Prove that upstreams answer over TLS and MCP."),
+    "drift": ("reconciler.cli.drift:drift", "Show what somebody changed in the store since it was applied."),
     "status": ("reconciler.cli.status:status", "Show conditions, expiry, and what was applied last."),
+    "dump": ("reconciler.cli.dump:dump", "Write manifests and PEM files from a store."),
+    "history": ("reconciler.cli.history:history", "Show what was applied, by whom, from which revision."),
+    "rollback": ("reconciler.cli.history:rollback", "Bring back what an apply changed."),
     "ca": ("reconciler.cli.ca:ca", "Look into PEM files, and make the canonical bundle."),
     "keys": ("reconciler.cli.keys:keys", "Make signing keys."),
     "demo": ("reconciler.cli.demo:demo", "The whole story in a minute, on this machine."),
@@ -106,12 +112,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _explain(error: ReconcilerError) -> None:
+    from reconciler.cli.options import Voice
+
     problems = getattr(error, "problems", ())
     if problems:
         from reconciler.reports.problems import as_text
 
         click.echo(as_text(problems), err=True)
         return
-    click.echo(f"error: {error}", err=True)
-    if error.fix:
-        click.echo(f"  fix: {error.fix}", err=True)
+    Voice().complain(str(error), error.fix)

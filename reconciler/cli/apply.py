@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from reconciler.cli.options import Voice, Where, command_line, voice, where
-from reconciler.cli.reconcile import scope
+from reconciler.cli.reconcile import Scope, scope
+from reconciler.core.hostile import printable
 from reconciler.core.model import Action
-from reconciler.errors import InputError
+from reconciler.errors import GuardError, InputError
 
 if TYPE_CHECKING:
-    from reconciler.cli.reconcile import Scope, Session
-    from reconciler.engine import Result
+    from reconciler.cli.reconcile import Answer, Session
+    from reconciler.core.planfile import SavedPlan, TargetPlan
+    from reconciler.engine import OnError, Result
+    from reconciler.recording import Recorded
+    from reconciler.settings import Settings
 
+_PLAN_AGAIN: Final = "run `reconciler plan --out` again, and have the new plan reviewed"
+_MOVED_SHOWN: Final = 20
+_LINE: Final = 300
 _SHOWN: Final = 200
 """An apply of more changes than this prints their number; `reconciler plan` shows them."""
+
+
+class How(NamedTuple):
+    """How an apply goes about it: whether it looks afterwards, and what one failure means for the others."""
+
+    verify: bool
+    on_error: OnError
 
 
 @click.command(
@@ -27,20 +42,34 @@ Examples:
   reconciler apply                                    this directory into its store
   reconciler apply gateways/ --store sqlite:///x.db
   reconciler apply --prune                            also delete what git no longer has
+  reconciler apply plan.json                          exactly what was planned and reviewed, or nothing
   reconciler apply --no-verify                        do not look at the upstreams afterwards
 """
 )
 @where()
 @scope
 @click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]")
+@click.option(
+    "--on-error",
+    type=click.Choice(["abort", "continue"]),
+    default="continue",
+    help="Where a store has no transactions: what becomes of the others when one fails. [default: continue]",
+)
 @voice("json")
-def apply(where: Where, scope: Scope, voice: Voice, *, verify: bool) -> int:
+def apply(where: Where, scope: Scope, voice: Voice, *, verify: bool, on_error: OnError) -> int:
     """Make the store what the manifests say: check everything, plan, guard, write in one transaction, then verify.
 
-    A second apply of the same tree does nothing. Exit 3: invalid input, nothing written. 4: refused by a guard,
-    nothing written. 5: applied in part. 6: applied, but an upstream does not answer as promised.
+    A second apply of the same tree does nothing. With several targets in reconciler.yaml, every one of them is
+    applied, and what fails for one does not stop the others. Given the file that `reconciler plan --out` wrote, it
+    does exactly what that says, or nothing when anything has moved since.
+
+    Exit 3: invalid input, nothing written. 4: refused by a guard, nothing written. 5: applied in part.
+    6: applied, but an upstream does not answer as promised.
     """
-    return _apply(where, scope, voice, verify=verify)
+    saved = _saved_plan(where, scope)
+    if saved is not None:
+        where, scope = _as_planned(where, saved)
+    return _apply(where, scope, voice, saved, How(verify, on_error))
 
 
 @click.command(
@@ -54,31 +83,99 @@ Examples:
 @where(argument="option")
 @scope
 @click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]")
+@click.option(
+    "--on-error",
+    type=click.Choice(["abort", "continue"]),
+    default="continue",
+    help="Where a store has no transactions: what becomes of the others when one fails. [default: continue]",
+)
 @voice("json")
-def adopt(where: Where, scope: Scope, voice: Voice, *, names: tuple[str, ...], verify: bool) -> int:
+def adopt(where: Where, scope: Scope, voice: Voice, *, names: tuple[str, ...], verify: bool, on_error: OnError) -> int:
     """Take ownership of live gateways that nobody owns, and make them what their manifests say.
 
     `reconciler plan` shows the difference first. What another owner holds stays his.
     """
-    return _apply(where, replace(scope, adopt=frozenset(names)), voice, verify=verify)
+    return _apply(where, replace(scope, adopt=frozenset(names)), voice, None, How(verify, on_error))
 
 
-def _apply(where: Where, scope: Scope, voice: Voice, *, verify: bool) -> int:
-    from reconciler.cli.probing import ProgressProber
-    from reconciler.cli.reconcile import prepare
-    from reconciler.clock import now
-    from reconciler.composition import audit, record_applied
+def _saved_plan(where: Where, scope: Scope) -> SavedPlan | None:
+    """Return the saved plan that was given instead of manifests, if one was."""
+    from reconciler.core.planfile import MAX_BYTES, read_plan
 
-    with prepare(where, scope, voice, os.environ, write=True) as session:
-        _refuse_strangers(session, scope)
-        by = audit(os.environ, session.now)
-        prober = ProgressProber(voice, os.environ, session.now) if verify else None
-        result = session.engine.apply(session.planned, session.desired, by, prober)
-        record_applied(session.settings, session.engine, result, by, now())
-        _report(session, result, voice)
-    if not result.refused:
+    plans = [path for path in where.paths if path.suffix == ".json" and path.is_file()]
+    if not plans:
+        return None
+    if len(where.paths) > 1 or scope != Scope() or where.target is not None:
+        raise click.UsageError("a saved plan says itself which manifests, which targets, and how far to go")
+    with plans[0].open("rb") as file:
+        return read_plan(file.read(MAX_BYTES + 1))
+
+
+def _as_planned(where: Where, saved: SavedPlan) -> tuple[Where, Scope]:
+    """Return the words that the plan was made with. The store's URL is not among them: it may be a secret."""
+    config = where.config or (Path(saved.config) if saved.config else None)
+    words = Where(tuple(map(Path, saved.paths)), config, saved.target or None, where.store)
+    given = dict(saved.scope)
+    try:
+        return words, Scope(**{**given, "adopt": frozenset(given["adopt"]), "selector": tuple(given["selector"])})
+    except (KeyError, TypeError):
+        fix = "apply it with the version that made it, or plan again"
+        raise InputError("the plan was made by another version of the reconciler", fix=fix) from None
+
+
+def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, how: How) -> int:
+    from reconciler.cli.reconcile import begin, over_targets, session
+
+    run = begin(where, scope, voice, os.environ)
+    plans = {target.name: target for target in saved.targets} if saved is not None else None
+
+    def work(settings: Settings) -> Answer:
+        with session(run, settings, write=True) as opened:
+            _refuse_strangers(opened, scope)
+            if plans is not None:
+                _refuse_what_moved(opened, plans.get(settings.target.name))
+            return _carry_out(opened, voice, how)
+
+    code = over_targets(run, work)
+    if code != GuardError.exit_code:
         voice.say(f"Next: reconciler status{_store_options(where)}")
-    return exit_code(result)
+    return code
+
+
+def _carry_out(session: Session, voice: Voice, how: How) -> Answer:
+    from reconciler.cli.probing import ProgressProber
+    from reconciler.clock import now
+    from reconciler.composition import audit
+    from reconciler.recording import Recorder
+
+    by = audit(os.environ, session.now)
+    prober = ProgressProber(voice, os.environ, session.now) if how.verify else None
+    recorder = Recorder(session.settings, session.engine, now, by)
+    recorded = recorder.apply(session.planned, session.desired, prober, on_error=how.on_error)
+    tell_interrupted(recorded, voice)
+    return exit_code(recorded.result), _report(session, recorded.result, voice)
+
+
+def tell_interrupted(recorded: Recorded, voice: Voice) -> None:
+    """Say which earlier applies never came to their end."""
+    for number in recorded.interrupted:
+        voice.say(
+            f"note: apply {number} was interrupted; `reconciler history show {number}` says what it was about to do"
+        )
+
+
+def _refuse_what_moved(session: Session, saved: TargetPlan | None) -> None:
+    from reconciler.core.planfile import moved, target_plan
+    from reconciler.settings import shown_store
+
+    target = session.settings.target
+    if saved is None:
+        raise GuardError(f"the plan has nothing for the target {target.name}", fix=_PLAN_AGAIN)
+    now = target_plan(target.name, shown_store(target.store), session.settings.owner, session.planned)
+    if differences := moved(saved, now):
+        shown = "\n  ".join(printable(difference, _LINE) for difference in differences[:_MOVED_SHOWN])
+        more = f"\n  and {len(differences) - _MOVED_SHOWN} more" if len(differences) > _MOVED_SHOWN else ""
+        raise GuardError(f"nothing was written, for this is not what was planned:\n  {shown}{more}", fix=_PLAN_AGAIN)
 
 
 def _refuse_strangers(session: Session, scope: Scope) -> None:
@@ -109,27 +206,25 @@ def _store_options(where: Where) -> str:
     return f"{paths}{command_line(replace(where, paths=()))}"
 
 
-def _report(session: Session, result: Result, voice: Voice) -> None:
+def _report(session: Session, result: Result, voice: Voice) -> dict[str, Any]:
+    """Print what was done for people, and return it for machines."""
     from reconciler.cli.reconcile import context
     from reconciler.reports import outcomes, upstreams
     from reconciler.reports import plan as plan_report
 
     around = context(session, result.verdicts)
     seen = session.engine.examined_changes(result)
-    if voice.format == "json":
-        voice.document(
-            {
-                **outcomes.documents(result.outcomes),
-                "plan": plan_report.as_document(result.plan, around),
-                "verify": upstreams.as_document(seen),
-            }
-        )
-        return
-    if len(result.plan.changes) <= _SHOWN or result.refused:
-        voice.report(plan_report.as_text(result.plan, around, voice.style))
-    else:
-        voice.report(plan_report.summary(result.plan))
-    if result.outcomes:
-        voice.report("\n" + outcomes.as_text(result.outcomes, voice.style))
-    if seen:
-        voice.report("\n" + upstreams.as_text(seen, session.now, voice.style))
+    if voice.format == "text":
+        if len(result.plan.changes) <= _SHOWN or result.refused:
+            voice.report(plan_report.as_text(result.plan, around, voice.style))
+        else:
+            voice.report(plan_report.summary(result.plan))
+        if result.outcomes:
+            voice.report("\n" + outcomes.as_text(result.outcomes, voice.style))
+        if seen:
+            voice.report("\n" + upstreams.as_text(seen, session.now, voice.style))
+    return {
+        **outcomes.documents(result.outcomes),
+        "plan": plan_report.as_document(result.plan, around),
+        "verify": upstreams.as_document(seen),
+    }

@@ -51,8 +51,14 @@ class Voice:
         click.echo(text, color=self.colour)
 
     def document(self, document: object) -> None:
-        """Print a value as JSON, in ASCII: names from hostile rows and files do nothing to whoever looks at it."""
-        click.echo(json.dumps(document, indent=2))
+        """Print a value as JSON."""
+        click.echo(as_json(document))
+
+    def complain(self, text: str, fix: str = "") -> None:
+        """Say what went wrong, quiet or not."""
+        click.echo(f"error: {text}", err=True)
+        if fix:
+            click.echo(f"  fix: {fix}", err=True)
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal, unless told to be quiet."""
@@ -60,8 +66,16 @@ class Voice:
             click.echo(text, err=True, color=self.colour)
 
 
+def as_json(document: object) -> str:
+    """Return a value as JSON, in ASCII: names from hostile rows and files do nothing to whoever looks at it."""
+    return json.dumps(document, indent=2)
+
+
 def where(*, argument: str = "paths") -> Callable[[Command], Command]:
-    """Give a command its manifests, config, target and store as one `Where`."""
+    """Give a command its manifests, config, target and store as one `Where`.
+
+    Manifests come as the `argument` "paths", as an "option", or as "none" where a command reads no manifests.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -72,7 +86,7 @@ def where(*, argument: str = "paths") -> Callable[[Command], Command]:
         decorated: Any = wrapper
         if argument == "paths":
             decorated = click.argument("paths", nargs=-1, type=_FILE_TYPE, metavar="[PATH]...")(decorated)
-        else:
+        elif argument == "option":
             decorated = click.option("--path", "paths", multiple=True, type=_FILE_TYPE, help="Manifests to read.")(
                 decorated
             )

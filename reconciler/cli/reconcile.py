@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
 from reconciler.cli.options import settings_of
+from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.cache import TreeCache
     from reconciler.cli.options import Voice, Where
+    from reconciler.composition import Tree
     from reconciler.core.model import Certificate, DesiredState
     from reconciler.core.planning import Plan
     from reconciler.core.safety import Verdict
@@ -40,6 +43,11 @@ class Scope:
     max_update_percent: int | None = None
     max_deletes: int | None = None
 
+    @property
+    def labels(self) -> frozenset[tuple[str, str]]:
+        """The labels that a gateway must have."""
+        return frozenset((key, value) for key, _, value in (pair.partition("=") for pair in self.selector))
+
     def command_line(self) -> str:
         """Return the options that give the same scope, for the next command in a hint."""
         words = ["--prune"] if self.prune else []
@@ -56,7 +64,7 @@ def _pairs(_context: click.Context, _option: click.Parameter, pairs: tuple[str, 
     return pairs
 
 
-_OPTIONS = (
+_CHOICE = (
     click.option("--prune", is_flag=True, envvar="RECONCILER_PRUNE", help="Delete what we own and git no longer has."),
     click.option(
         "-l",
@@ -72,6 +80,8 @@ _OPTIONS = (
         envvar="RECONCILER_POLICY",
         help="What is permitted; `sync` prunes as well. [default: the target's]",
     ),
+)
+_LIMITS = (
     click.option("--allow-unsigned", is_flag=True, envvar="RECONCILER_ALLOW_UNSIGNED", help="Go on without a key."),
     click.option("--allow-empty", is_flag=True, help="Permit deleting everything."),
     click.option(
@@ -94,21 +104,42 @@ _OPTIONS = (
 
 def scope(command: Command) -> Command:
     """Give a command its scope as one `Scope`."""
+    return _scoped(command, (*_CHOICE, *_LIMITS))
 
+
+def limits(command: Command) -> Command:
+    """Give a command that does not choose gateways its limits, as a `Scope`."""
+    return _scoped(command, _LIMITS)
+
+
+def _scoped(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
     @functools.wraps(command)
-    def wrapper(*args: Any, **options: Any) -> Any:
-        names = [name for name in Scope.__dataclass_fields__ if name in options]
-        return command(*args, scope=Scope(**{name: options.pop(name) for name in names}), **options)
+    def wrapper(*args: Any, **given: Any) -> Any:
+        names = [name for name in Scope.__dataclass_fields__ if name in given]
+        return command(*args, scope=Scope(**{name: given.pop(name) for name in names}), **given)
 
     decorated: Any = wrapper
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return cast("Command", decorated)
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One command's tree, read once for all of its targets."""
+
+    settings: Settings
+    tree: Tree
+    cache: TreeCache
+    scope: Scope
+    voice: Voice
+    environ: Mapping[str, str]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """One command's pass, up to the plan."""
+    """One target's pass, up to the plan."""
 
     settings: Settings
     desired: DesiredState
@@ -117,50 +148,121 @@ class Session:
     now: datetime
 
 
+Answer = tuple[int, dict[str, Any]]
+"""What became of one target: an exit code, and a JSON document."""
+
+_GRAVEST_FIRST: Final = (1, 75, 3, 4, 5, 6, 2, 0)
+
+
+def begin(where: Where, scope: Scope, voice: Voice, environ: Mapping[str, str]) -> Run:
+    """Read the settings and find the tree."""
+    from reconciler.cache import TreeCache, cache_file
+    from reconciler.clock import now
+    from reconciler.composition import Tree
+    from reconciler.settings import scopes
+
+    moment = now()
+    settings = overridden(settings_of(where), scope)
+    warn_unsigned(settings, voice)
+    salt = repr((settings.paths, settings.expiry_warning_days, scopes(settings)))
+    cache = TreeCache(cache_file(environ, settings.root), salt)
+    return Run(settings, Tree(settings, moment), cache, scope, voice, environ, moment)
+
+
+def over_targets(run: Run, work: Callable[[Settings], Answer]) -> int:
+    """Do the work for each target, print what machines asked for, and return the gravest exit code.
+
+    Where there are several targets, what fails for one does not stop the others.
+    """
+    from reconciler.settings import each_target
+
+    targets = each_target(run.settings)
+    if len(targets) == 1:
+        code, document = _telling_problems(run.voice, work, targets[0])
+        if run.voice.format == "json":
+            run.voice.document(document)
+        return code
+    answers = [(one.target.name, *_by_itself(run.voice, work, one)) for one in targets]
+    if run.voice.format == "json":
+        documents = [{"name": name, **document} for name, _, document in answers]
+        run.voice.document({"format_version": "1.0", "targets": documents})
+    return min((code for _, code, _ in answers), key=_GRAVEST_FIRST.index)
+
+
+def _telling_problems(voice: Voice, work: Callable[[Settings], Answer], settings: Settings) -> Answer:
+    """Do the work; a tree with errors is a JSON document too."""
+    from reconciler.core.problems import ProblemsError
+    from reconciler.reports.problems import as_document
+    from reconciler.reports.validation import Validation
+
+    try:
+        return work(settings)
+    except ProblemsError as error:
+        if voice.format == "json":
+            voice.document(as_document(Validation(error.problems)))
+        raise
+
+
+def _by_itself(voice: Voice, work: Callable[[Settings], Answer], settings: Settings) -> Answer:
+    from reconciler.core.problems import ProblemsError
+
+    if voice.format == "text":
+        voice.report(voice.style(f"Target {settings.target.name}", "bold"))
+    try:
+        return work(settings)
+    except ProblemsError:
+        raise  # the tree is everybody's
+    except ReconcilerError as error:
+        voice.complain(f"{settings.target.name}: {error}", error.fix)
+        return error.exit_code, {"error": str(error), "fix": error.fix}
+
+
 @contextmanager
-def prepare(where: Where, scope: Scope, voice: Voice, environ: Mapping[str, str], *, write: bool) -> Iterator[Session]:
-    """Read the tree, open the store for reading or writing, and plan.
+def session(run: Run, settings: Settings, *, write: bool) -> Iterator[Session]:
+    """Open the store of the one target for reading or writing, and plan.
 
     Raises:
         ProblemsError: the tree has errors, so nothing may be planned from it.
     """
-    from reconciler.cache import TreeCache, cache_file
-    from reconciler.clock import now
-    from reconciler.composition import Tree, build_engine, plan_tree
-    from reconciler.core.problems import ProblemsError, Severity
-    from reconciler.reports.problems import as_document, as_text
+    from reconciler.composition import build_engine, plan_tree
 
-    moment = now()
-    settings = _overridden(settings_of(where), scope)
+    labels = run.scope.labels
+    with build_engine(settings, run.environ, write=write, adopt=run.scope.adopt, labels=labels) as engine:
+        desired, planned = plan_tree(run.tree, settings.target, engine, run.cache)
+        warn(run.voice, desired)
+        yield Session(settings, desired, planned, engine, run.now)
+
+
+def warn_unsigned(settings: Settings, voice: Voice) -> None:
+    """Say what it means to go on without a key."""
     if settings.allow_unsigned:
         voice.say("warning: working without signatures, as asked: tampering with a CA bundle will not be noticed")
-    tree = Tree(settings, moment)
-    cache = TreeCache(cache_file(environ, settings.root), salt=repr((settings.paths, settings.expiry_warning_days)))
-    labels = frozenset((key, value) for key, _, value in (pair.partition("=") for pair in scope.selector))
-    with build_engine(settings, environ, write=write, adopt=scope.adopt, labels=labels) as engine:
-        try:
-            desired, planned = plan_tree(tree, engine, cache)
-        except ProblemsError as error:
-            if voice.format == "json":
-                voice.document(as_document(error.problems))
-            raise
-        if warnings := [problem for problem in desired.problems if problem.severity is not Severity.INFO]:
-            voice.say(as_text(warnings, voice.style))
-        yield Session(settings, desired, planned, engine, moment)
+
+
+def warn(voice: Voice, desired: DesiredState) -> None:
+    """Say what is not quite right with the tree."""
+    from reconciler.core.problems import Severity
+    from reconciler.reports.problems import as_text
+
+    if warnings := [problem for problem in desired.problems if problem.severity is not Severity.INFO]:
+        voice.say(as_text(warnings, voice.style))
 
 
 def context(session: Session, verdicts: Sequence[Verdict]) -> Context:
-    """Return what stands around the plan in a report, with the certificates of every bundle it touches."""
-    from reconciler.reports.plan import Context
+    """Return what stands around the plan in a report."""
     from reconciler.settings import shown_store
 
-    return Context(
-        target=shown_store(session.settings.target.store),
-        now=session.now,
-        verdicts=verdicts,
-        problems=session.desired.problems,
-        certificates=_certificates(session.desired, session.planned),
-    )
+    store = shown_store(session.settings.target.store)
+    return around(store, session.now, verdicts, session.desired, session.planned)
+
+
+def around(target: str, now: datetime, verdicts: Sequence[Verdict], desired: DesiredState, plan: Plan) -> Context:
+    """Return what stands around a plan for `target`, with the certificates of every bundle it touches."""
+    from reconciler.reports.plan import Context
+
+    required = {name: wanted.verify.require_tools for name, wanted in desired.gateways.items()}
+    certificates = _certificates(desired, plan)
+    return Context(target, now, verdicts, desired.problems, certificates, required_tools=required)
 
 
 def _certificates(desired: DesiredState, plan: Plan) -> dict[str, Sequence[Certificate]]:
@@ -169,8 +271,9 @@ def _certificates(desired: DesiredState, plan: Plan) -> dict[str, Sequence[Certi
     certificates: dict[str, Sequence[Certificate]] = {}
     for change in plan.changes:
         gateways = (change.before.gateway if change.before else None, change.after)
-        for text in (text for gateway in gateways if gateway for text in (gateway.ca_certificate,) if text):
-            if text not in certificates:
+        texts = (text for each in gateways if each for text in (each.ca_certificate, each.client_certificate))
+        for text in texts:
+            if text and text not in certificates:
                 bundle = desired.bundles.get(text)
                 certificates[text] = (
                     bundle.certificates if bundle else read_pem("store.pem", text.encode()).certificates
@@ -178,7 +281,8 @@ def _certificates(desired: DesiredState, plan: Plan) -> dict[str, Sequence[Certi
     return certificates
 
 
-def _overridden(settings: Settings, scope: Scope) -> Settings:
+def overridden(settings: Settings, scope: Scope) -> Settings:
+    """Return the settings with what was given on the command line."""
     from dataclasses import replace
 
     from reconciler.settings import with_overrides

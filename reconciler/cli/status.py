@@ -11,7 +11,7 @@ from reconciler.cli.options import Voice, Where, settings_of, voice, where
 from reconciler.errors import InputError
 
 if TYPE_CHECKING:
-    from reconciler.journal import ApplyRecord
+    from reconciler.core.history import Entry
 
 
 @click.command(
@@ -31,14 +31,16 @@ def status(name: str | None, where: Where, voice: Voice) -> int:
     What stands in the store is read and checked now; what was observed at the upstreams is of the last verification.
     """
     from reconciler.clock import now
-    from reconciler.composition import build_engine, journal_of
+    from reconciler.composition import build_engine
+    from reconciler.recording import history_of, journal_of
     from reconciler.reports import status as report
 
     moment = now()
     settings = settings_of(where)
+    with history_of(settings, create=False) as history:
+        last = history.last_apply() if history else None
     with build_engine(settings, os.environ, write=False) as engine, journal_of(settings, create=False) as journal:
         conditions, sightings = (journal.conditions(), journal.observations()) if journal else ({}, {})
-        last = journal.last_apply() if journal else None
         standings = engine.standings(conditions, sightings, moment)
     chosen = [standing for standing in standings if name in (None, standing.name)]
     if name is not None and not chosen:
@@ -52,10 +54,10 @@ def status(name: str | None, where: Where, voice: Voice) -> int:
     return 0
 
 
-def _sentence(last: ApplyRecord | None) -> str:
+def _sentence(last: Entry | None) -> str:
     from reconciler.reports.style import short_revision
 
     if last is None:
         return "Nothing was applied yet."
-    revision = f" {short_revision(last.revision)}" if last.revision else ""
+    revision = f" {short_revision(last.commit.revision)}" if last.commit.revision else ""
     return f"Last apply:{revision} by {last.actor}, {last.finished_at:%Y-%m-%d %H:%M} UTC."

@@ -29,7 +29,8 @@ def verify(names: tuple[str, ...], where: Where, voice: Voice) -> int:
     """
     from reconciler.cli.probing import ProgressProber
     from reconciler.clock import now
-    from reconciler.composition import build_engine, record_verified, reviewed_gateways
+    from reconciler.composition import build_engine, reviewed_gateways
+    from reconciler.recording import record_verified
     from reconciler.reports import upstreams as report
 
     moment = now()

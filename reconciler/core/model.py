@@ -163,8 +163,9 @@ class DesiredState:
     """Everything git wants at one revision, by name.
 
     `complete` is false when anything in the managed tree could not be read or parsed: what is absent then proves
-    nothing, and nothing may be pruned. `bundles` maps canonical text to the bundle it came from. `revision` is
-    `branch@sha1:<commit>`, or empty outside git; `dirty` means uncommitted changes.
+    nothing, and nothing may be pruned. `bundles` maps canonical text to the bundle it came from; `clients` are the
+    certificates of every client certificate file. `revision` is `branch@sha1:<commit>`, or empty outside git; `dirty`
+    means uncommitted changes.
     """
 
     gateways: Mapping[str, DesiredGateway]
@@ -173,6 +174,7 @@ class DesiredState:
     complete: bool = True
     revision: str = ""
     dirty: bool = False
+    clients: tuple[Certificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +227,16 @@ class Reason(StrEnum):
     ADOPTED = "adopted"
     REMOVED_FROM_GIT = "removed_from_git"
     PROTECTION_CHANGED = "protection_changed"
+    RENAMED = "renamed"
+    ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One write: the row before and after, the signature and stamp that go with it, and why.
 
-    `fields` names the attributes of `Gateway` that differ. Creates have no `before`; deletes have no `after`.
+    An update whose `before` has another name is a rename: the row stays, and whatever hangs on it. `fields` names the
+    attributes of `Gateway` that differ. Creates have no `before`; deletes have no `after`.
     """
 
     action: Action
@@ -243,6 +248,11 @@ class Change:
     stamp: Stamp | None = None
     fields: tuple[str, ...] = ()
     location: Location | None = None
+
+    @property
+    def held_as(self) -> str:
+        """The name that the row has until then."""
+        return self.before.gateway.name if self.before is not None else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +284,5 @@ class Feature(StrEnum):
     SSE_TRANSPORT = "transport: sse"
     SECRET_KEY_REFERENCE = "secretKeyRef"  # noqa: S105 - the name of a manifest field
     VISIBILITY = "visibility"
+    RENAME = "renaming"
+    ATOMIC = "all or nothing"

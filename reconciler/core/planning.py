@@ -7,20 +7,20 @@ yes      equal   ours     nothing; an update if the signature or the protection 
 yes      other   ours     update: the manifest changed, or the store drifted, or was tampered with
 yes      yes     none     conflict, until it is adopted
 yes      yes     other's  conflict, always
-no       yes     ours     orphan: deleted by prune, kept while protected
+no       yes     ours     orphan: deleted by prune, kept while protected; renamed where it lives on by its URL
 no       yes     other    not ours: not even mentioned
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.canonical import digest, document
 from reconciler.core.model import Action, Change, Gateway, Reason, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconciler.core.model import DesiredGateway, DesiredState, LiveGateway, LiveState
     from reconciler.core.problems import Location
@@ -128,8 +128,12 @@ class Terms:
         return self.only is not None or bool(self.labels)
 
 
-def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: Terms) -> Plan:
-    """Return what has to be done so that `live` becomes `desired`. Both are in the store's canonical form."""
+def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: Terms, *, renames: bool = True) -> Plan:
+    """Return what has to be done so that `live` becomes `desired`. Both are in the store's canonical form.
+
+    With `renames`, the store can give a row another name: where a gateway that may be deleted and one that is created
+    are the only two with their URL, the row is renamed.
+    """
     wanted = _selected(desired.gateways, terms)
     changes: list[Change] = []
     conflicts: list[Conflict] = []
@@ -149,12 +153,15 @@ def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: 
     existing, deletions, orphans = _orphans(desired, live, terms)
     unchanged = len(wanted) - len(changes) - len(conflicts)
     permitted = PERMITTED[terms.policy]
+    if renames and permitted > {Action.CREATE}:
+        changes, deletions = _with_renames(changes, deletions)
+        drift.extend(_drift_of_renamed(changes, signatures))
     every = sorted((*changes, *deletions), key=lambda change: change.name)
     allowed = tuple(change for change in every if change.action in permitted)
     return Plan(
         changes=allowed,
         conflicts=tuple(conflicts),
-        drift=tuple(drift),
+        drift=tuple(sorted(drift, key=lambda each: each.name)),
         orphans=tuple(orphans),
         held_back=tuple(change for change in every if change.action not in permitted),
         unchanged=unchanged,
@@ -162,7 +169,7 @@ def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: 
         desired=len(wanted),
         revision=desired.revision,
         dirty=desired.dirty,
-        checksum=_checksum(allowed),
+        checksum=checksum(allowed),
     )
 
 
@@ -272,7 +279,44 @@ def _orphans(desired: DesiredState, live: LiveState, terms: Terms) -> tuple[int,
     return existing, deletions, sorted(orphans, key=lambda orphan: orphan.name)
 
 
-def _checksum(changes: Iterable[Change]) -> str:
+def _with_renames(changes: list[Change], deletions: list[Change]) -> tuple[list[Change], list[Change]]:
+    """Return the changes and deletions, with each pair that amounts to another name for one row as a rename."""
+    created = _only_ones(changes, lambda change: change.after if change.action is Action.CREATE else None)
+    deleted = _only_ones(deletions, lambda change: change.before.gateway if change.before else None)
+    renamed = {created[url].name: _rename(created[url], deleted[url]) for url in created.keys() & deleted.keys()}
+    gone = {change.held_as for change in renamed.values()}
+    return (
+        [renamed.get(change.name, change) for change in changes],
+        [change for change in deletions if change.name not in gone],
+    )
+
+
+def _only_ones(changes: Iterable[Change], row: Callable[[Change], Gateway | None]) -> dict[str, Change]:
+    """Return the changes whose row is the only one with its URL, by URL."""
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        if (gateway := row(change)) is not None:
+            found.setdefault(gateway.url, []).append(change)
+    return {url: same[0] for url, same in found.items() if len(same) == 1}
+
+
+def _rename(create: Change, delete: Change) -> Change:
+    fields = differing_fields(delete.before.gateway, create.after) if delete.before and create.after else ()
+    return replace(create, action=Action.UPDATE, reason=Reason.RENAMED, before=delete.before, fields=fields)
+
+
+def _drift_of_renamed(changes: Iterable[Change], signatures: Signatures) -> Iterator[Drift]:
+    for change in changes:
+        if change.reason is not Reason.RENAMED or (found := change.before) is None or found.stamp is None:
+            continue
+        if not signatures.genuine(found.gateway.ca_certificate, found.signature):
+            yield Drift(change.name, Reason.TAMPERING, change.fields)
+        elif found.stamp.digest != digest(document(found.gateway)):
+            yield Drift(change.name, Reason.DRIFT, change.fields)
+
+
+def checksum(changes: Iterable[Change]) -> str:
+    """Return a digest of what changes write, and of the rows that they start from."""
     return digest(
         [
             (

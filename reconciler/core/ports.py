@@ -26,7 +26,8 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change], audit: Audit) -> list[Outcome]:
         """Carry the changes out and return exactly one outcome for each, in order.
 
-        A change whose `before.token` no longer matches is refused, and so is a create whose name exists by now.
+        A change whose `before.token` no longer matches is refused, and so is a create whose name exists by now. With
+        `Feature.ATOMIC` it is all of them or none; without it the engine hands over one change at a time.
 
         Raises:
             StoreError: nothing could be attempted at all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.hostile import printable
+from reconciler.core.urls import shown_url
 from reconciler.reports.certificates import certificate_document, expiry, one_line
 from reconciler.reports.problems import FORMAT_VERSION
 from reconciler.reports.style import PLAIN, TEXT_LIMIT, Style, counted, short_revision
@@ -36,7 +37,7 @@ def details(standing: Standing, now: datetime, style: Style = PLAIN) -> str:
     """Return everything about one gateway."""
     lines = [
         style(printable(standing.name), "bold"),
-        f"  url       {printable(standing.url, TEXT_LIMIT)}",
+        f"  url       {printable(shown_url(standing.url), TEXT_LIMIT)}",
         f"  owner     {printable(standing.owner) or '(nobody)'}",
         f"  revision  {_revision(standing)}",
         "  conditions",
@@ -60,7 +61,7 @@ def as_document(standings: Sequence[Standing]) -> dict[str, Any]:
         "gateways": [
             {
                 "name": standing.name,
-                "url": standing.url,
+                "url": shown_url(standing.url),
                 "owner": standing.owner,
                 "revision": standing.revision,
                 "conditions": [_condition(condition) for condition in standing.conditions],

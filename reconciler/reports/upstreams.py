@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.hostile import printable
+from reconciler.core.urls import shown_url
 from reconciler.reports.certificates import expiry, identity_document
 from reconciler.reports.problems import FORMAT_VERSION
 from reconciler.reports.style import PLAIN, TEXT_LIMIT, Style, counted
@@ -88,7 +89,7 @@ def _document(result: Verified) -> dict[str, Any]:
     observation = result.observation
     return {
         "name": result.name,
-        "url": result.url,
+        "url": shown_url(result.url),
         "ready": result.ready,
         "why": result.why,
         "tls": _tls(observation.tls) if observation and observation.tls else None,

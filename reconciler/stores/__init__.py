@@ -1,7 +1,7 @@
 """The systems that hold live state, opened by URL. One file per store; adding one is a file and a line in `SCHEMES`.
 
 Another package adds a store through an entry point in the group `reconciler.stores`, named after its scheme: a function
-of the URL and the keyword `create`, like `open_store` itself.
+of the URL and the keywords `create` and `access`, like `open_store` itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
     from reconciler.core.ports import Store
+    from reconciler.stores.access import Access
 
 SCHEMES: Final = {
     "memory": "reconciler.stores.memory:open_memory",
@@ -30,20 +31,22 @@ ENTRY_POINTS: Final = "reconciler.stores"
 class Opener(Protocol):
     """Opens one kind of store."""
 
-    def __call__(self, url: str, *, create: bool) -> Store:
+    def __call__(self, url: str, *, create: bool, access: Access | None = None) -> Store:
         """Return the store at `url`."""
         ...
 
 
-def open_store(url: str, *, create: bool) -> Store:
+def open_store(url: str, *, create: bool, access: Access | None = None) -> Store:
     """Return the store that `url` names. Without `create`, one that does not exist yet reads as empty, and stays away.
+
+    `access` is how a store behind a wire is let in; a store on this machine needs none.
 
     Raises:
         InputError: the URL names no store that we know. Its message never repeats more of the URL than the scheme.
         StoreError: the store cannot be opened.
     """
     scheme = re.match(r"([a-z][a-z0-9+.-]*):", url)
-    return _opener(scheme[1] if scheme else "")(url, create=create)
+    return _opener(scheme[1] if scheme else "")(url, create=create, access=access)
 
 
 def sqlite_path(url: str) -> Path | None:

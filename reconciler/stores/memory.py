@@ -6,7 +6,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
-from reconciler.core.model import Action, Feature, LiveGateway, LiveState
+from reconciler.core.model import Feature, LiveGateway, LiveState
 from reconciler.errors import InputError
 from reconciler.stores.obstacles import obstacles, outcomes
 from reconciler.stores.rows import slug
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.core.model import Audit, Change, Gateway, Outcome
+    from reconciler.stores.access import Access
 
 
 class MemoryStore:
@@ -42,9 +43,9 @@ class MemoryStore:
         return outcomes(changes, reasons)
 
     def _write(self, change: Change) -> None:
-        if change.action is Action.DELETE:
-            del self._gateways[change.name]
-        elif change.after is not None:
+        if change.before is not None:
+            del self._gateways[change.held_as]
+        if change.after is not None:
             self._gateways[change.name] = LiveGateway(
                 change.after, change.signature, change.stamp, str(next(self._writes))
             )
@@ -57,7 +58,12 @@ class MemoryStore:
         """Do nothing: there is nothing to release."""
 
 
-def open_memory(url: str, *, create: bool) -> MemoryStore:  # noqa: ARG001 - it is always new, and always empty
+def open_memory(
+    url: str,
+    *,
+    create: bool,  # noqa: ARG001 - it is always new, and always empty
+    access: Access | None = None,  # noqa: ARG001 - there is nothing to be let into
+) -> MemoryStore:
     """Return a new and empty store.
 
     Raises:

@@ -20,23 +20,25 @@ def obstacles(changes: Sequence[Change], tokens: Mapping[str, str | None], holde
     `tokens` has the token of every name now, None for one that there is not. `holders` tells who has a slug now;
     whoever is changed by the same apply gives its own up first.
     """
-    times = Counter(change.name for change in changes)
+    times = Counter(name for change in changes for name in {change.name, change.held_as})
     claims: dict[str, str] = {}
     for change in changes:
-        if times[change.name] > 1:
+        if times[change.name] > 1 or times[change.held_as] > 1:
             yield "it is changed more than once by the same apply"
         else:
-            yield _stale(change, tokens.get(change.name)) or _taken(change, holders, claims, times)
+            yield _stale(change, tokens) or _taken(change, holders, claims, times)
 
 
-def _stale(change: Change, token: str | None) -> str:
-    if change.action is Action.CREATE:
-        return "" if token is None else "a gateway of this name was created since the plan was made: plan again"
+def _stale(change: Change, tokens: Mapping[str, str | None]) -> str:
+    renamed = change.before is not None and change.held_as != change.name
+    if (change.before is None or renamed) and tokens.get(change.name) is not None:
+        return "a gateway of this name was created since the plan was made: plan again"
+    if change.before is None:
+        return ""
+    token = tokens.get(change.held_as)
     if token is None:
         return "it was deleted since the plan was made: plan again"
-    if change.before is None or change.before.token != token:
-        return "it was changed since the plan was made: plan again"
-    return ""
+    return "" if change.before.token == token else "it was changed since the plan was made: plan again"
 
 
 def _taken(change: Change, holders: Mapping[str, str], claims: dict[str, str], changed: Mapping[str, int]) -> str:

@@ -70,8 +70,8 @@ BOOKKEEPING: Final = (
 )
 STAMP: Final = ("owner", "manifest", "revision", "digest", "protected", "stamped_at")
 
-_TRANSPORT_WORDS: Final = {Transport.STREAMABLE_HTTP: "STREAMABLEHTTP", Transport.SSE: "SSE"}
-_AUTH_WORDS: Final = {
+TRANSPORT_WORDS: Final = {Transport.STREAMABLE_HTTP: "STREAMABLEHTTP", Transport.SSE: "SSE"}
+AUTH_WORDS: Final = {
     "none": None,
     "bearer": "bearer",
     "basic": "basic",
@@ -81,8 +81,8 @@ _AUTH_WORDS: Final = {
 }
 _VISIBILITY_WORDS: Final = {visibility: visibility.value for visibility in Visibility}
 _FLAG_WORDS: Final = {False: 0, True: 1}
-_TRANSPORTS: Final = {word: transport for transport, word in _TRANSPORT_WORDS.items()}
-_AUTH_TYPES: Final = {word: kind for kind, word in _AUTH_WORDS.items()}
+_TRANSPORTS: Final = {word: transport for transport, word in TRANSPORT_WORDS.items()}
+_AUTH_TYPES: Final = {word: kind for kind, word in AUTH_WORDS.items()}
 _VISIBILITIES: Final = {word: visibility for visibility, word in _VISIBILITY_WORDS.items()}
 _FLAGS: Final = {word: flag for flag, word in _FLAG_WORDS.items()}
 _ALGORITHM: Final = "ed25519"
@@ -97,7 +97,7 @@ def content(gateway: Gateway, signature: str) -> Row:
     return (
         gateway.name,
         gateway.url,
-        _word(gateway.transport, _TRANSPORT_WORDS),
+        _word(gateway.transport, TRANSPORT_WORDS),
         gateway.description,
         _word(gateway.enabled, _FLAG_WORDS),
         _word(gateway.visibility, _VISIBILITY_WORDS),
@@ -107,7 +107,7 @@ def content(gateway: Gateway, signature: str) -> Row:
         _word(gateway.system_trust, _FLAG_WORDS),
         gateway.client_certificate or None,
         _reference_json(gateway.client_key),
-        _word(gateway.auth.type, _AUTH_WORDS),
+        _word(gateway.auth.type, AUTH_WORDS),
         _auth_json(gateway.auth),
         gateway.contextforge.mode,
         gateway.contextforge.team or None,
@@ -134,10 +134,10 @@ def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
     gateway = Gateway(
         text_of(name),
         text_of(url),
-        _TRANSPORTS.get(transport) or _unknown(transport),
+        _TRANSPORTS.get(transport) or unknown(transport),
         text_of(description),
         _flag(enabled),
-        _VISIBILITIES.get(visibility) or _unknown(visibility),
+        _VISIBILITIES.get(visibility) or unknown(visibility),
         _texts(tags),
         _texts(headers),
         _shared(text_of(bundle), shared),
@@ -167,7 +167,7 @@ def token(row: Row) -> str:
     return sha256(marshal.dumps(digested, 2)).hexdigest()[:32]
 
 
-def _unknown(value: object) -> Any:  # noqa: ANN401 - it stands where an enum or a flag should
+def unknown(value: object) -> Any:  # noqa: ANN401 - it stands where an enum or a flag should
     return f"{_UNKNOWN}{value}"
 
 
@@ -180,12 +180,12 @@ def text_of(value: Any) -> str:  # noqa: ANN401 - a column holds whatever was pu
     """Return the text in a column as it is shown: nothing reads as empty, and what is no text as unknown."""
     if type(value) is str:
         return value
-    return "" if value is None else str(_unknown(value))
+    return "" if value is None else str(unknown(value))
 
 
 def _flag(value: Any) -> bool:  # noqa: ANN401 - as above
     flag = _FLAGS.get(value)
-    return _unknown(value) if flag is None else flag
+    return unknown(value) if flag is None else flag
 
 
 def _shared(text: str, shared: dict[str, str]) -> str:
@@ -211,7 +211,7 @@ def _texts(column: Any) -> tuple[str, ...]:  # noqa: ANN401 - as above
     try:
         return tuple(_each_text(_parsed(column, list)))
     except _UNREADABLE:
-        return (_unknown(column),)
+        return (unknown(column),)
 
 
 @lru_cache(maxsize=_MEMORY)
@@ -224,12 +224,12 @@ def _reference(column: Any) -> SecretReference | None:  # noqa: ANN401 - as abov
     if column is None:
         return None
     try:
-        return _reference_of(_parsed(column, dict))
+        return reference_of(_parsed(column, dict))
     except _UNREADABLE:
         return SecretReference(cast("Any", "unknown"), text_digest(str(column)))
 
 
-def _reference_of(document: Any) -> SecretReference:  # noqa: ANN401 - JSON as found
+def reference_of(document: Any) -> SecretReference:  # noqa: ANN401 - JSON as found
     match document:
         case {"env": str(name), **rest} if not rest:
             return SecretReference("env", name)
@@ -252,7 +252,7 @@ def _auth_json(auth: Auth) -> str | None:
 
 @lru_cache(maxsize=_MEMORY)
 def _auth(word: Any, column: Any) -> Auth:  # noqa: ANN401 - as above
-    kind = cast("Any", _AUTH_TYPES.get(word) or _unknown(word))
+    kind = cast("Any", _AUTH_TYPES.get(word) or unknown(word))
     if column is None:
         return Auth(kind)
     try:
@@ -264,7 +264,7 @@ def _auth(word: Any, column: Any) -> Auth:  # noqa: ANN401 - as above
         return Auth(
             kind,
             tuple(settings.items()),
-            tuple((purpose, _reference_of(reference)) for purpose, reference in secrets.items()),
+            tuple((purpose, reference_of(reference)) for purpose, reference in secrets.items()),
         )
     except _UNREADABLE:
         return Auth(kind, (("unknown", text_digest(str(column))),))
@@ -290,7 +290,7 @@ def _kuadrant(column: Any) -> KuadrantOptions:  # noqa: ANN401 - as above
         _each_text(document.values())
         return KuadrantOptions(category=category, **document)
     except _UNREADABLE:
-        return KuadrantOptions(hint=_unknown(column))
+        return KuadrantOptions(hint=unknown(column))
 
 
 _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)

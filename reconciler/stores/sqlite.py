@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.model import Audit, Change, Gateway, LiveGateway, Outcome
+    from reconciler.stores.access import Access
     from reconciler.stores.rows import Row
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ class SqliteStore:
                 self._connection.close()
 
 
-def open_sqlite(url: str, *, create: bool) -> SqliteStore:
+def open_sqlite(url: str, *, create: bool, access: Access | None = None) -> SqliteStore:  # noqa: ARG001 - it is a file
     """Return the store in the file that `url` names.
 
     Raises:
@@ -156,8 +157,9 @@ def _rows_of(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[
 
     A name that others broke (a blob, bytes that are not UTF-8) equals no text, so it is looked for among all of them.
     """
-    held = {row[_NAME]: row for row in _where(connection, _READ_NAMED, [change.name for change in changes])}
-    lost = {change.name for change in changes if change.before is not None} - held.keys()
+    names = dict.fromkeys(name for change in changes for name in (change.name, change.held_as))
+    held = {row[_NAME]: row for row in _where(connection, _READ_NAMED, list(names))}
+    lost = {change.held_as for change in changes if change.before is not None} - held.keys()
     if lost:
         held.update((name, row) for row in connection.execute(_READ) if (name := text_of(row[_NAME])) in lost)
     return held
@@ -183,11 +185,14 @@ def _write(
     at_hand: list[Change],
 ) -> None:
     """Make the changes, deletes first. `held` has the rows there are; `at_hand` tells which change is being made."""
-    ids = {change.name: held[change.name][_ID] if change.name in held else uuid4().hex for change in changes}
+    ids = {change.name: held[change.held_as][_ID] if change.held_as in held else uuid4().hex for change in changes}
     creates, updates, deletes = ([each for each in changes if each.action is action] for action in Action)
     at = audit.at.isoformat()
     who = (at, audit.actor, audit.via)
-    connection.executemany(_FREE_SLUG, [(row[_ID],) for name, row in held.items() if row[_SLUG] != slug(name)])
+    renamed = {change.held_as for change in updates if change.held_as != change.name}
+    connection.executemany(
+        _FREE_SLUG, [(row[_ID],) for name, row in held.items() if name in renamed or row[_SLUG] != slug(name)]
+    )
     connection.executemany(_DELETE, ((ids[change.name],) for change in _noted(deletes, at_hand)))
     connection.executemany(_UNSTAMP, ((ids[change.name],) for change in _noted(updates, at_hand)))
     connection.executemany(_UPDATE, _updates(_noted(updates, at_hand), ids, who))

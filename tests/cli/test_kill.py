@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import random
-import sqlite3
+import json
 import subprocess
 import sys
-import time
-from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import pytest
 
+if TYPE_CHECKING:
     from terminal import Terminal
 
-GATEWAYS = 300
-ROUNDS = 12
-APPLY = [sys.executable, "-m", "reconciler", "apply", "gateways", "--store", "sqlite:///x.db", "--no-verify"]
+KILLING = Path(__file__).parent.parent / "killing.py"
+TREES = {"a": (0, 24), "b": (12, 36)}
 
 
-def test_a_killed_apply_loses_and_doubles_nothing_and_the_next_one_completes_it(terminal: Terminal) -> None:
-    for number in range(GATEWAYS):
-        terminal.gateway(f"g{number}")
-    start = time.monotonic()
-    subprocess.run([*APPLY[:-3], "--store", "sqlite:///reference.db", "--no-verify"], check=True, capture_output=True)
-    whole = time.monotonic() - start
-    chance = random.Random(20261121)
-    for _ in range(ROUNDS):
-        killed_after(chance.uniform(0.3, 1.0) * whole)
-        assert stored(terminal.directory) in (0, GATEWAYS)
-        if chance.random() < 0.5:
-            (terminal.directory / "x.db").unlink(missing_ok=True)
-            for name in ("x.db-wal", "x.db-shm"):
-                (terminal.directory / name).unlink(missing_ok=True)
-    terminal("apply", "gateways", "--store", "sqlite:///x.db")
-    assert stored(terminal.directory) == GATEWAYS
-    assert "No changes" in terminal("plan", "gateways", "--store", "sqlite:///x.db").out
+@pytest.mark.timeout(600)
+def test_of_a_hundred_killed_applies_each_has_happened_or_has_not(terminal: Terminal) -> None:
+    for tree, (first, last) in TREES.items():
+        for number in range(first, last):
+            terminal.gateway(f"g{number:02}", description=tree)
+        (terminal.directory / "gateways").rename(terminal.directory / tree)
+    ended = subprocess.run([sys.executable, KILLING, "20261121"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    left = [json.loads(line) for line in ended.stdout.splitlines()]
+    whole = {
+        tree: [[f"g{number:02}", tree, "reconciler"] for number in range(first, last)]
+        for tree, (first, last) in TREES.items()
+    }
+    assert len(left) == 100
+    assert all(rows in whole.values() for rows in left)
+    assert all(rows in left for rows in whole.values()), "every kill fell before the work, or behind it"
 
-
-def killed_after(seconds: float) -> None:
-    process = subprocess.Popen(APPLY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def stored(directory: Path) -> int:
-    """Return how many gateways the file holds, each with its stamp; a file that is not there yet holds none."""
-    if not (directory / "x.db").exists():
-        return 0
-    with closing(sqlite3.connect(directory / "x.db")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if "gateways" not in tables:
-            return 0
-        query = "SELECT count(*), count(owner) FROM gateways LEFT JOIN reconciler_stamps ON gateway_id = id"
-        gateways, stamps = database.execute(query).fetchone()
-    assert gateways == stamps
-    return int(gateways)
+    store = ("--store", "sqlite:///x.db", "--prune", "--max-delete-percent", "100", "--max-update-percent", "100")
+    terminal("apply", "b", *store)
+    assert "No changes" in terminal("plan", "b", *store).out

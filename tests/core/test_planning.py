@@ -111,9 +111,9 @@ def applied(before: LiveState, changes: tuple[Change, ...]) -> LiveState:
     """Return what a faithful store holds after these changes."""
     after = dict(before.gateways)
     for change in changes:
-        if change.after is None:
-            del after[change.name]
-        else:
+        if change.before is not None:
+            del after[change.held_as]
+        if change.after is not None:
             after[change.name] = LiveGateway(change.after, change.signature, change.stamp, "new")
     return LiveState(after)
 
@@ -160,16 +160,59 @@ def test_what_somebody_else_owns_is_never_touched(want: DesiredState, found: Liv
 
 
 @given(desired_states(), live_states(), terms)
-def test_nothing_is_deleted_without_prune_or_from_an_incomplete_tree_or_while_protected(
+def test_no_name_goes_without_prune_or_from_an_incomplete_tree_or_while_protected(
     want: DesiredState, found: LiveState, terms: Terms
 ) -> None:
-    deleted = [change for change in plan(want, found, SIGNED, terms).changes if change.action is Action.DELETE]
-    assert not deleted or (terms.prune and want.complete and terms.policy == "sync")
-    for change in deleted:
+    planned = plan(want, found, SIGNED, terms)
+    going = [each for each in planned.changes if each.action is Action.DELETE or each.held_as != each.name]
+    assert not going or (terms.prune and want.complete and terms.policy != "create-only")
+    assert terms.policy == "sync" or not planned.count(Action.DELETE)
+    for change in going:
         assert change.before is not None
         assert change.before.stamp is not None
         assert not change.before.stamp.protected
-        assert change.name not in want.gateways
+        assert change.held_as not in want.gateways
+
+
+@given(desired_states(), live_states(), terms)
+def test_a_rename_is_a_deletion_and_a_creation_that_would_have_been(
+    want: DesiredState, found: LiveState, terms: Terms
+) -> None:
+    with_renames = plan(want, found, SIGNED, terms)
+    without = plan(want, found, SIGNED, terms, renames=False)
+    assert applied(found, with_renames.changes) == applied(found, without.changes) or terms.policy != "sync"
+    gone = {change.name for change in (*without.changes, *without.held_back) if change.action is Action.DELETE}
+    renamed = [each for each in with_renames.changes if each.held_as != each.name]
+    for change in renamed:
+        assert change.held_as in gone
+        assert change.before is not None
+        assert change.after is not None
+        assert change.before.gateway.url == change.after.url
+        assert change.reason is Reason.RENAMED
+    assert len({each.held_as for each in renamed}) == len(renamed)
+
+
+def test_the_only_two_with_a_url_are_one_row_with_another_name() -> None:
+    planned = plan(desired(gateway("b", enabled=False)), live(gateway("a")), SIGNED, Terms(OWNER, prune=True))
+    change = only(planned)
+    assert (change.action, change.held_as, change.name, change.fields) == (
+        Action.UPDATE, "a", "b", ("name", "enabled"),
+    )  # fmt: skip
+    assert planned.drift == ()
+
+
+def test_three_with_a_url_are_no_rename_for_nobody_knows_which() -> None:
+    planned = plan(desired(gateway("b"), gateway("c")), live(gateway("a")), SIGNED, Terms(OWNER, prune=True))
+    assert [change.action for change in planned.changes] == [Action.DELETE, Action.CREATE, Action.CREATE]
+
+
+def test_a_row_that_was_tampered_with_is_renamed_and_the_tampering_is_told() -> None:
+    (found,) = live(gateway("a")).gateways.values()
+    planned = plan(
+        desired(gateway("b")), LiveState({"a": replace(found, signature="x")}), SIGNED, Terms(OWNER, prune=True)
+    )
+    assert [(each.name, each.reason) for each in planned.drift] == [("b", Reason.TAMPERING)]
+    assert only(planned).signature == sign("CA ONE")
 
 
 @given(desired_states(), live_states(), terms)

@@ -48,13 +48,15 @@ CREATE = Change(Action.CREATE, "new", Reason.ADDED, after=replace(NEW, name="new
 UPDATE = Change(
     Action.UPDATE,
     "a",
-    Reason.DRIFT,
+    Reason.MANIFEST_CHANGED,
     before=LiveGateway(OLD, "", STAMP, "t"),
     after=NEW,
+    stamp=replace(STAMP, digest="e"),
     fields=differing_fields(OLD, NEW),
     location=Location("a.yaml", 1),
 )
-DELETE = Change(Action.DELETE, "z", Reason.REMOVED_FROM_GIT, before=LiveGateway(OLD, "", STAMP, "t"))
+HEALING = replace(UPDATE, name="h", reason=Reason.DRIFT, stamp=STAMP)
+DELETE = Change(Action.DELETE, "z", Reason.REMOVED_FROM_GIT, before=LiveGateway(replace(OLD, name="z"), "", STAMP, "t"))
 
 
 def planned(*changes: Change, **fields: Any) -> Plan:
@@ -79,13 +81,16 @@ def test_a_create_shows_what_it_is_reached_by_and_what_it_trusts() -> None:
 def test_an_update_shows_each_field_before_and_after_and_certificates_as_such() -> None:
     lines = as_text(planned(UPDATE), CONTEXT).splitlines()
     assert lines[2:9] == [
-        "~ update a  drift: the store was changed by somebody else  a.yaml:1",
+        "~ update a  the manifest changed; CA rotation  a.yaml:1",
         "    url: https://old.example/mcp -> https://new.example/mcp",
         "    enabled: true -> false",
-        "    tags: [] -> [x, y]",
-        "    ca_certificate",
-        "        kept CN=1a (Root CA), expires 2027-01-28 (in 100 days), sha256 1a1a1a1a1a1a1a1a…",
+        "    tags: +x +y",
+        (
+            "    ca_certificate: step 1 of 3, add the new CA: deploy it everywhere, then reissue the server "
+            "certificates under it (step 2, outside of git), then remove the old CA"
+        ),
         "      + CN=2b (Root CA), expires 2027-01-28 (in 100 days), sha256 2b2b2b2b2b2b2b2b…",
+        "        kept CN=1a (Root CA), expires 2027-01-28 (in 100 days), sha256 1a1a1a1a1a1a1a1a…",
     ]
 
 
@@ -97,14 +102,115 @@ def test_a_certificate_that_goes_is_shown_as_going() -> None:
 def test_a_bundle_that_cannot_be_read_is_called_that() -> None:
     live = LiveGateway(replace(OLD, ca_certificate="garbage"), "", STAMP, "t")
     change = replace(UPDATE, before=live, fields=("ca_certificate",))
-    assert "- (not a readable bundle)" in as_text(planned(change), CONTEXT)
+    assert "    ca_certificate: (not a readable bundle)" in as_text(planned(change), CONTEXT)
 
 
-def test_deletions_come_first_with_their_reason() -> None:
-    lines = as_text(planned(UPDATE, CREATE, DELETE), CONTEXT).splitlines()
-    heads = [line for line in lines if line[:1] in ("+", "~", "-")]
-    assert [line.split("  ")[0] for line in heads] == ["- delete z", "~ update a", "+ create new"]
-    assert heads[0] == "- delete z  no longer in git"
+def test_another_text_of_the_same_certificates_is_called_that() -> None:
+    live = LiveGateway(replace(OLD, ca_certificate="COMMENTED"), "", STAMP, "t")
+    change = replace(UPDATE, reason=Reason.TAMPERING, before=live, after=OLD, fields=("ca_certificate",), stamp=STAMP)
+    context = replace(CONTEXT, certificates={"OLD BUNDLE": [ONE], "COMMENTED": [ONE]})
+    lines = as_text(planned(change), context).splitlines()
+    assert lines[4:6] == [
+        "    ca_certificate: the same certificates, in another text",
+        "        kept CN=1a (Root CA), expires 2027-01-28 (in 100 days), sha256 1a1a1a1a1a1a1a1a…",
+    ]
+
+
+def test_a_client_certificate_is_shown_as_one_too() -> None:
+    before = LiveGateway(replace(OLD, client_certificate="OLD BUNDLE"), "", STAMP, "t")
+    change = replace(UPDATE, before=before, after=replace(OLD, client_certificate="NEW BUNDLE"))
+    lines = as_text(planned(change), CONTEXT).splitlines()
+    assert lines[3].startswith("    client_certificate")
+    assert [line.split(",")[0] for line in lines[4:6]] == ["      + CN=2b (Root CA)", "        kept CN=1a (Root CA)"]
+
+
+def heads(plan: Plan, context: Context = CONTEXT) -> list[str]:
+    """Return the lines that begin a change, or the drift."""
+    return [line for line in as_text(plan, context).splitlines()[2:] if re.match("[-~+?!D]", line)]
+
+
+def test_the_gravest_comes_first_and_drift_stands_apart() -> None:
+    described = replace(UPDATE, name="d", after=replace(OLD, description="new"), fields=("description",))
+    found = heads(planned(HEALING, described, UPDATE, CREATE, DELETE))
+    assert [line.split("  ")[0] for line in found] == [
+        "- delete z",
+        "~ update a",
+        "~ update d",
+        "+ create new",
+        "Drift: what somebody else did to the store, and an apply of this plan heals",
+        "~ update h",
+    ]
+    assert found[0] == "- delete z  no longer in git"
+    assert found[-1] == "~ update h  drift: the store was changed by somebody else  a.yaml:1"
+
+
+def test_where_there_is_nothing_but_drift_it_comes_first() -> None:
+    lines = as_text(planned(HEALING), CONTEXT).splitlines()
+    assert lines[1:3] == ["", "Drift: what somebody else did to the store, and an apply of this plan heals"]
+
+
+def test_drift_that_the_policy_leaves_is_shown_as_well() -> None:
+    plan = planned(held_back=(HEALING,), drift=(Drift("h", Reason.DRIFT, ("url", "tags")),))
+    assert heads(plan)[1:] == [
+        "? drifted h  drift in url, tags; left as it is, for the policy permits no update",
+        "? no update h  not permitted by the policy",
+    ]
+
+
+def test_why_is_said_whole() -> None:
+    both = replace(HEALING, stamp=replace(STAMP, digest="e"))
+    renamed = replace(UPDATE, name="b", reason=Reason.RENAMED, after=replace(OLD, name="b"), fields=("name",))
+    plan = planned(both, renamed, drift=(Drift("b", Reason.TAMPERING, ("name",)),))
+    assert [line.split("  ")[1] for line in heads(plan) if line[0] == "~"] == [
+        "renamed from a: the row stays, and what hangs on it; tampering: what the store holds is not what was signed",
+        "drift: the store was changed by somebody else; the manifest changed as well; CA rotation",
+    ]
+
+
+def fields(before: Gateway, after: Gateway) -> list[str]:
+    change = replace(UPDATE, before=LiveGateway(before, "", STAMP, "t"), after=after)
+    return [line.strip() for line in as_text(planned(change), CONTEXT).splitlines() if line.startswith("    ")]
+
+
+def test_a_list_shows_what_it_gains_and_loses() -> None:
+    assert fields(replace(OLD, tags=("a", "b")), replace(OLD, tags=("b", "c"))) == ["tags: +c -a"]
+
+
+def test_a_list_in_another_order_is_shown_whole() -> None:
+    before, after = (replace(OLD, passthrough_headers=headers) for headers in (("A", "B"), ("B", "A")))
+    assert fields(before, after) == ["passthrough_headers: [A, B] -> [B, A]"]
+
+
+def test_auth_is_shown_by_path_and_secrets_as_references() -> None:
+    old = Auth("bearer", (("token", "planted"),), (("token", SecretReference("env", "OLD")),))
+    new = Auth("bearer", (), (("token", SecretReference("env", "NEW")),))
+    assert fields(replace(OLD, auth=old), replace(OLD, auth=new)) == [
+        "auth.settings.token: (sensitive)",
+        "auth.token: env:OLD -> env:NEW",
+    ]
+
+
+def test_of_long_texts_the_part_that_differs_is_shown() -> None:
+    (line,) = fields(replace(OLD, description="x" * 300 + "old"), replace(OLD, description="x" * 300 + "new"))
+    assert line == f"description: …{'x' * 40}old -> …{'x' * 40}new"
+
+
+def test_tools_that_vanish_or_appear_are_named() -> None:
+    context = replace(
+        CONTEXT, tools={"z": ["refund", "charge"]}, tool_counts={"a": 1}, required_tools={"new": ("search",)}
+    )
+    enabled = replace(CREATE, after=replace(NEW, name="new", enabled=True))
+    renamed = replace(UPDATE, name="b", after=replace(OLD, name="b"))
+    text = as_text(planned(enabled, renamed, DELETE), context)
+    assert "    2 tools of z vanish: charge, refund\n" in text
+    assert "    1 tool of a gets another name\n" in text
+    assert "    tools of new appear: search\n" in text
+
+
+def test_of_many_tools_some_are_named() -> None:
+    context = replace(CONTEXT, tools={"z": [f"t{number:02}" for number in range(30)]})
+    assert "30 tools of z vanish: t00, t01" in as_text(planned(DELETE), context)
+    assert "t19, and 10 more\n" in as_text(planned(DELETE), context)
 
 
 def test_the_revision_is_short_and_changes_that_were_not_committed_are_said() -> None:
@@ -119,12 +225,13 @@ def test_what_is_left_alone_says_why() -> None:
     orphans = (Orphan("e", "not pruned"), Orphan("f", "protected"), Orphan("g", "tree incomplete"))
     plan = planned(conflicts=conflicts, orphans=orphans, held_back=(DELETE,), unchanged=4)
     lines = as_text(plan, CONTEXT).splitlines()
-    assert lines[2:7] == [
+    assert lines[2:8] == [
         "! conflict c  owned by team-b, so it is left alone",
         "! conflict d  exists and nobody owns it; take it over with `reconciler adopt d`",
         "? keep e  no longer in git; --prune would delete it",
         "? keep f  protected: remove `reconciler/prune: disabled` in a commit of its own first",
         "? keep g  no longer in what was read, but not everything was read, so nothing is deleted",
+        "? no delete z  not permitted by the policy",
     ]
     assert lines[-1] == (
         "Plan: 0 to create, 0 to update, 0 to delete, 4 unchanged, 2 conflicts, 3 no longer in git, "
@@ -148,8 +255,7 @@ def test_a_guard_that_refuses_is_shown_with_the_way_past() -> None:
 
 def test_every_reason_that_there_is_can_be_said() -> None:
     for reason in Reason:
-        head = as_text(planned(replace(UPDATE, reason=reason)), CONTEXT).splitlines()[2]
-        assert head.startswith("~ update a  ")
+        assert heads(planned(replace(UPDATE, reason=reason)))[-1].startswith("~ update a  ")
 
 
 def test_the_published_document() -> None:
@@ -164,7 +270,8 @@ def test_the_published_document() -> None:
         dirty=True,
     )
     note = Problem("same-url", Severity.WARNING, "m", Location("a.yaml"))
-    document = json.loads(json.dumps(as_document(plan, replace(CONTEXT, verdicts=[REFUSAL], problems=[note]))))
+    context = replace(CONTEXT, verdicts=[REFUSAL], problems=[note], tools={"a": ["charge"]})
+    document = json.loads(json.dumps(as_document(plan, context)))
     change, deletion = document.pop("resource_changes")
     assert [each["code"] for each in document.pop("diagnostics")] == ["same-url"]
     assert document == {
@@ -186,13 +293,44 @@ def test_the_published_document() -> None:
             }
         ],
     }
-    assert list(change) == ["name", "file", "line", "actions", "reason", "before", "after", "paths"]
+    common = ["name", "file", "line", "actions", "reason", "before", "after", "paths"]
+    assert list(change) == [*common, "certificates", "rotation", "tools"]
     assert (change["name"], change["file"], change["line"], change["actions"], change["reason"]) == (
-        "a", "a.yaml", 1, ["update"], "drift",
+        "a", "a.yaml", 1, ["update"], "manifest_changed",
     )  # fmt: skip
     assert change["paths"] == ["/url", "/enabled", "/tags", "/ca_certificate"]
     assert (change["before"]["enabled"], change["after"]["enabled"]) == (True, False)
     assert (deletion["file"], deletion["line"], deletion["after"], deletion["paths"]) == ("", 0, None, [])
+    later = "2027-01-28T12:00:00+00:00"
+    assert change["certificates"] == {
+        "added": [{"subject": "CN=2b", "sha256": "2b" * 32, "not_after": later}],
+        "removed": [],
+        "kept": [{"subject": "CN=1a", "sha256": "1a" * 32, "not_after": later}],
+    }
+    assert change["rotation"]["step"] == "adds"
+    assert change["rotation"]["says"].startswith("step 1 of 3")
+    assert change["tools"] == {"effect": "vanish", "count": 1, "names": ["charge"]}
+    assert list(deletion) == [*common, "certificates"]
+
+
+def test_a_change_of_something_else_has_no_certificates_and_no_rotation() -> None:
+    change = replace(UPDATE, after=replace(OLD, description="new"))
+    (found,) = as_document(planned(change), CONTEXT)["resource_changes"]
+    assert not {"certificates", "rotation", "tools"} & found.keys()
+
+
+def test_what_may_be_a_secret_in_an_odd_row_is_redacted_on_both_sides() -> None:
+    old, new = (replace(OLD, auth=Auth("bearer", (("token", f"planted-{side}"),))) for side in ("old", "new"))
+    change = replace(
+        UPDATE, before=LiveGateway(replace(old, url="https://me:planted@x/mcp"), "", STAMP, "t"), after=new
+    )
+    document = as_document(planned(change), CONTEXT)
+    assert [document["resource_changes"][0][side]["auth"]["settings"] for side in ("before", "after")] == [
+        {"token": "(sensitive)"},
+        {"token": "(sensitive)"},
+    ]
+    assert document["resource_changes"][0]["before"]["url"] == "https://(sensitive)@x/mcp"
+    assert "planted" not in json.dumps(document) + as_text(planned(change), CONTEXT)
 
 
 def test_bundles_are_digests_and_secrets_references() -> None:

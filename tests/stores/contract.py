@@ -1,4 +1,8 @@
-"""What every store promises. A store's test file subclasses `StoreContract` with a fixture that opens the store."""
+"""What stores promise. A store's test file subclasses one of the contracts with a fixture that opens the store.
+
+`PortContract` is what the port promises, wherever the rows are. `StoreContract` is what stores of our own promise on
+top: any text whatever, and all of an apply or none of it.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +65,11 @@ def stored(store: Store, *changes: Change) -> None:
     assert statuses(store.apply(changes, AUDIT)) == ["applied"] * len(changes)
 
 
-class StoreContract:
-    """The promises. `opened` gives a store; called again, another store over the same, shared, live state."""
+class PortContract:
+    """`opened` gives a store; called again, another store over the same, shared, live state.
+
+    `a_gateway` gives one that the store can hold.
+    """
 
     @pytest.fixture
     def opened(self) -> Callable[[], Store]:
@@ -72,12 +79,15 @@ class StoreContract:
     def store(self, opened: Callable[[], Store]) -> Store:
         return opened()
 
+    def a_gateway(self, name: str, **fields: Any) -> Gateway:
+        return a_gateway(name, **fields)
+
     def test_a_new_store_is_empty(self, store: Store) -> None:
         assert store.read().gateways == {}
 
     def test_what_is_applied_is_read_back_equal_with_signature_and_stamp(self, store: Store) -> None:
-        bundled = a_gateway("payments", ca_certificate="one\nbundle", tags=("a", "b"), description="ünïcødé 🚪")
-        plain = a_gateway("inventory", transport=Transport.SSE, enabled=False)
+        bundled = self.a_gateway("payments", ca_certificate="one\nbundle", tags=("a", "b"), description="ünïcødé 🚪")
+        plain = self.a_gateway("inventory", transport=Transport.SSE, enabled=False)
         stored(store, created(bundled, SIGNATURE, replace(a_stamp("payments"), protected=True)), created(plain))
         live = store.read().gateways
         assert list(live) == ["inventory", "payments"]
@@ -85,6 +95,163 @@ class StoreContract:
         assert (live["payments"].signature, live["inventory"].signature) == (SIGNATURE, "")
         assert live["payments"].stamp == replace(a_stamp("payments"), protected=True)
         assert live["inventory"].stamp is None
+
+    @examples
+    @given(gateway=gateways)
+    def test_canonical_is_idempotent(self, store: Store, gateway: Gateway) -> None:
+        once = store.canonical(gateway)
+        assert store.canonical(once) == once
+
+    def test_the_bytes_of_a_large_bundle_come_back_identical(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("large", ca_certificate=LARGE_BUNDLE), SIGNATURE))
+        found = store.read().gateways["large"].gateway.ca_certificate
+        assert len(LARGE_BUNDLE) == 65536
+        assert found.encode() == LARGE_BUNDLE.encode()
+
+    def test_an_update_replaces_everything_and_a_delete_leaves_nothing(self, store: Store) -> None:
+        stored(
+            store,
+            created(self.a_gateway("one", ca_certificate="x"), SIGNATURE, a_stamp("one")),
+            created(self.a_gateway("two")),
+        )
+        live = store.read().gateways
+        stored(store, updated(live["one"], self.a_gateway("one", description="new")), deleted(live["two"]))
+        (left,) = store.read().gateways.values()
+        assert (left.gateway, left.signature, left.stamp) == (self.a_gateway("one", description="new"), "", None)
+
+    def test_a_deleted_gateway_can_be_created_again_without_its_old_stamp(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("one"), "", a_stamp("one")))
+        stored(store, deleted(store.read().gateways["one"]))
+        stored(store, created(self.a_gateway("one")))
+        assert store.read().gateways["one"].stamp is None
+
+    def test_adoption_and_signing_anew_are_written_though_the_gateway_is_the_same(self, store: Store) -> None:
+        gateway = self.a_gateway("one", ca_certificate="x")
+        stored(store, created(gateway))
+        before = store.read().gateways["one"]
+        stored(store, updated(before, gateway, SIGNATURE, a_stamp("one")))
+        after = store.read().gateways["one"]
+        assert (after.gateway, after.signature, after.stamp) == (gateway, SIGNATURE, a_stamp("one"))
+        assert after.token != before.token
+
+    def test_a_change_of_the_stamp_alone_makes_older_tokens_stale(self, store: Store) -> None:
+        gateway = self.a_gateway("one")
+        stored(store, created(gateway, "", a_stamp("one")))
+        before = store.read().gateways["one"]
+        stored(store, updated(before, gateway, "", a_stamp("one", "main@sha1:2222")))
+        (outcome,) = store.apply([deleted(before)], AUDIT)
+        assert outcome.status == "refused"
+
+    def test_reading_twice_gives_the_same_tokens(self, opened: Callable[[], Store]) -> None:
+        stored(opened(), created(self.a_gateway("one")), created(self.a_gateway("two")))
+        assert opened().read() == opened().read()
+
+    def test_a_stale_token_is_refused_and_changes_nothing(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("one")))
+        stale = store.read().gateways["one"]
+        stored(store, updated(stale, self.a_gateway("one", description="someone else's")))
+        held = store.read()
+        for change in (updated(stale, self.a_gateway("one", description="mine")), deleted(stale)):
+            (outcome,) = store.apply([change], AUDIT)
+            assert (outcome.name, outcome.action, outcome.status) == ("one", change.action, "refused")
+            assert "changed since" in outcome.reason
+        assert store.read() == held
+
+    def test_a_create_whose_name_exists_is_refused(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("one", description="theirs")))
+        (outcome,) = store.apply([created(self.a_gateway("one", description="mine"))], AUDIT)
+        assert outcome.status == "refused"
+        assert "created since" in outcome.reason
+        assert store.read().gateways["one"].gateway.description == "theirs"
+
+    def test_a_change_of_a_gateway_that_vanished_is_refused(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("one")))
+        before = store.read().gateways["one"]
+        stored(store, deleted(before))
+        outcomes = store.apply([updated(before, self.a_gateway("one"))], AUDIT) + store.apply([deleted(before)], AUDIT)
+        assert statuses(outcomes) == ["refused", "refused"]
+        assert all("deleted since" in outcome.reason for outcome in outcomes)
+        assert store.read().gateways == {}
+
+    def test_there_is_one_outcome_per_change_in_order_also_when_the_third_of_five_is_refused(
+        self, store: Store
+    ) -> None:
+        changes = self.five_of_which_the_third_is_refused(store)
+        outcomes = store.apply(changes, AUDIT)
+        assert [(outcome.name, outcome.action) for outcome in outcomes] == [
+            (each.name, each.action) for each in changes
+        ]
+        assert outcomes[2].status == "refused"
+
+    def five_of_which_the_third_is_refused(self, store: Store) -> list[Change]:
+        stored(store, *(created(self.a_gateway(name)) for name in "cde"))
+        held = store.read().gateways
+        return [
+            created(self.a_gateway("a")),
+            updated(held["d"], self.a_gateway("d", description="new")),
+            created(self.a_gateway("c")),
+            deleted(held["e"]),
+            created(self.a_gateway("b")),
+        ]
+
+    def test_a_second_name_of_one_slug_is_refused(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("gw-one")))
+        (later,) = store.apply([created(self.a_gateway("gw_one"))], AUDIT)
+        assert later.status == "refused"
+        assert "`gw-one` has the same slug" in later.reason
+        assert list(store.read().gateways) == ["gw-one"]
+
+    def test_a_slug_is_free_for_another_name_in_the_apply_that_deletes_its_holder(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("gw-one")))
+        stored(store, created(self.a_gateway("gw_one")), deleted(store.read().gateways["gw-one"]))
+        assert list(store.read().gateways) == ["gw_one"]
+
+    def test_a_rename_keeps_the_row_and_frees_its_name(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("old"), "", a_stamp("old")), created(self.a_gateway("other")))
+        before = store.read().gateways["old"]
+        stored(store, updated(before, self.a_gateway("new", url=before.gateway.url), SIGNATURE, a_stamp("new")))
+        live = store.read().gateways
+        assert list(live) == ["new", "other"]
+        assert (live["new"].gateway.url, live["new"].stamp) == (before.gateway.url, a_stamp("new"))
+        stored(store, created(self.a_gateway("old", url=self.a_gateway("elsewhere").url)))
+        assert list(store.read().gateways) == ["new", "old", "other"]
+
+    def test_a_rename_onto_a_name_that_exists_or_from_one_that_changed_is_refused(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("old")), created(self.a_gateway("taken")))
+        live = store.read().gateways
+        (onto,) = store.apply([updated(live["old"], self.a_gateway("taken"))], AUDIT)
+        stored(store, updated(live["old"], self.a_gateway("old", description="changed")))
+        (late,) = store.apply([updated(live["old"], self.a_gateway("new"))], AUDIT)
+        assert (onto.status, late.status) == ("refused", "refused")
+        assert "created since" in onto.reason
+        assert "changed since" in late.reason
+        assert list(store.read().gateways) == ["old", "taken"]
+
+    def test_renamed_and_changed_by_one_apply_is_refused(self, store: Store) -> None:
+        stored(store, created(self.a_gateway("old")))
+        before = store.read().gateways["old"]
+        outcomes = store.apply([updated(before, self.a_gateway("new")), deleted(before)], AUDIT)
+        assert statuses(outcomes) == ["refused", "refused"]
+
+    def test_the_same_name_twice_in_one_apply_is_refused(self, store: Store) -> None:
+        one, two = created(self.a_gateway("one")), created(self.a_gateway("two"))
+        assert statuses(store.apply([one, two, one], AUDIT))[::2] == ["refused", "refused"]
+        assert "one" not in store.read().gateways
+
+    def test_no_changes_are_no_outcomes(self, store: Store) -> None:
+        assert store.apply([], AUDIT) == []
+
+    def test_the_exceptions_of_drivers_never_leak(self, store: Store) -> None:
+        with suppress(StoreError):
+            store.apply([created(self.a_gateway("surrogate", description="\ud800"))], AUDIT)
+        store.close()
+        for use in (store.read, lambda: store.apply([created(self.a_gateway("late"))], AUDIT), store.close):
+            with suppress(StoreError):
+                use()
+
+
+class StoreContract(PortContract):
+    """What stores of our own promise on top."""
 
     @examples
     @given(fleet=fleets)
@@ -97,121 +264,23 @@ class StoreContract:
         }
         assert {name: found.stamp for name, found in live.items()} == {each.name: a_stamp(each.name) for each in fleet}
 
-    @examples
-    @given(gateway=gateways)
-    def test_canonical_is_idempotent(self, store: Store, gateway: Gateway) -> None:
-        once = store.canonical(gateway)
-        assert store.canonical(once) == once
-
-    def test_the_bytes_of_a_large_bundle_come_back_identical(self, store: Store) -> None:
-        stored(store, created(a_gateway("large", ca_certificate=LARGE_BUNDLE), SIGNATURE))
-        found = store.read().gateways["large"].gateway.ca_certificate
-        assert len(LARGE_BUNDLE) == 65536
-        assert found.encode() == LARGE_BUNDLE.encode()
-
-    def test_an_update_replaces_everything_and_a_delete_leaves_nothing(self, store: Store) -> None:
-        stored(
-            store, created(a_gateway("one", ca_certificate="x"), SIGNATURE, a_stamp("one")), created(a_gateway("two"))
-        )
-        live = store.read().gateways
-        stored(store, updated(live["one"], a_gateway("one", description="new")), deleted(live["two"]))
-        (left,) = store.read().gateways.values()
-        assert (left.gateway, left.signature, left.stamp) == (a_gateway("one", description="new"), "", None)
-
-    def test_a_deleted_gateway_can_be_created_again_without_its_old_stamp(self, store: Store) -> None:
-        stored(store, created(a_gateway("one"), "", a_stamp("one")))
-        stored(store, deleted(store.read().gateways["one"]))
-        stored(store, created(a_gateway("one")))
-        assert store.read().gateways["one"].stamp is None
-
-    def test_adoption_and_signing_anew_are_written_though_the_gateway_is_the_same(self, store: Store) -> None:
-        gateway = a_gateway("one", ca_certificate="x")
-        stored(store, created(gateway))
-        before = store.read().gateways["one"]
-        stored(store, updated(before, gateway, SIGNATURE, a_stamp("one")))
-        after = store.read().gateways["one"]
-        assert (after.gateway, after.signature, after.stamp) == (gateway, SIGNATURE, a_stamp("one"))
-        assert after.token != before.token
-
-    def test_a_change_of_the_stamp_alone_makes_older_tokens_stale(self, store: Store) -> None:
-        gateway = a_gateway("one")
-        stored(store, created(gateway, "", a_stamp("one")))
-        before = store.read().gateways["one"]
-        stored(store, updated(before, gateway, "", a_stamp("one", "main@sha1:2222")))
-        (outcome,) = store.apply([deleted(before)], AUDIT)
-        assert outcome.status == "refused"
-
-    def test_reading_twice_gives_the_same_tokens(self, opened: Callable[[], Store]) -> None:
-        stored(opened(), created(a_gateway("one")), created(a_gateway("two")))
-        assert opened().read() == opened().read()
-
-    def test_a_stale_token_is_refused_and_changes_nothing(self, store: Store) -> None:
-        stored(store, created(a_gateway("one")))
-        stale = store.read().gateways["one"]
-        stored(store, updated(stale, a_gateway("one", description="someone else's")))
+    def test_when_one_of_five_is_refused_nothing_at_all_is_written(self, store: Store) -> None:
+        changes = self.five_of_which_the_third_is_refused(store)
         held = store.read()
-        for change in (updated(stale, a_gateway("one", description="mine")), deleted(stale)):
-            (outcome,) = store.apply([change], AUDIT)
-            assert (outcome.name, outcome.action, outcome.status) == ("one", change.action, "refused")
-            assert "changed since" in outcome.reason
-        assert store.read() == held
-
-    def test_a_create_whose_name_exists_is_refused(self, store: Store) -> None:
-        stored(store, created(a_gateway("one", description="theirs")))
-        (outcome,) = store.apply([created(a_gateway("one", description="mine"))], AUDIT)
-        assert outcome.status == "refused"
-        assert "created since" in outcome.reason
-        assert store.read().gateways["one"].gateway.description == "theirs"
-
-    def test_a_change_of_a_gateway_that_vanished_is_refused(self, store: Store) -> None:
-        stored(store, created(a_gateway("one")))
-        before = store.read().gateways["one"]
-        stored(store, deleted(before))
-        outcomes = store.apply([updated(before, a_gateway("one"))], AUDIT) + store.apply([deleted(before)], AUDIT)
-        assert statuses(outcomes) == ["refused", "refused"]
-        assert all("deleted since" in outcome.reason for outcome in outcomes)
-        assert store.read().gateways == {}
-
-    def test_there_is_one_outcome_per_change_in_order_also_when_the_third_of_five_is_refused(
-        self, store: Store
-    ) -> None:
-        stored(store, created(a_gateway("c")), created(a_gateway("d")), created(a_gateway("e")))
-        held = store.read()
-        changes = [
-            created(a_gateway("a")),
-            updated(held.gateways["d"], a_gateway("d", description="new")),
-            created(a_gateway("c")),
-            deleted(held.gateways["e"]),
-            created(a_gateway("b")),
-        ]
         outcomes = store.apply(changes, AUDIT)
-        assert [(outcome.name, outcome.action) for outcome in outcomes] == [
-            (each.name, each.action) for each in changes
-        ]
         assert statuses(outcomes) == ["skipped", "skipped", "refused", "skipped", "skipped"]
         assert all("`c`" in outcome.reason for outcome in outcomes if outcome.status == "skipped")
         assert store.read() == held
 
-    def test_two_names_of_one_slug_are_refused(self, store: Store) -> None:
-        stored(store, created(a_gateway("gw-one")))
-        (later,) = store.apply([created(a_gateway("gw_one"))], AUDIT)
+    def test_two_names_of_one_slug_are_refused_in_one_apply(self, store: Store) -> None:
         together = store.apply([created(a_gateway("gw-two")), created(a_gateway("gw_two"))], AUDIT)
-        assert (later.status, statuses(together)) == ("refused", ["skipped", "refused"])
-        assert "`gw-one` has the same slug" in later.reason
-        assert list(store.read().gateways) == ["gw-one"]
+        assert statuses(together) == ["skipped", "refused"]
+        assert store.read().gateways == {}
 
-    def test_a_slug_is_free_for_another_name_in_the_apply_that_deletes_its_holder(self, store: Store) -> None:
-        stored(store, created(a_gateway("gw-one")))
-        stored(store, created(a_gateway("gw_one")), deleted(store.read().gateways["gw-one"]))
-        assert list(store.read().gateways) == ["gw_one"]
-
-    def test_the_same_name_twice_in_one_apply_is_refused(self, store: Store) -> None:
+    def test_the_same_name_twice_skips_everything_else(self, store: Store) -> None:
         outcomes = store.apply([created(a_gateway("one")), created(a_gateway("two")), created(a_gateway("one"))], AUDIT)
         assert statuses(outcomes) == ["refused", "skipped", "refused"]
         assert store.read().gateways == {}
-
-    def test_no_changes_are_no_outcomes(self, store: Store) -> None:
-        assert store.apply([], AUDIT) == []
 
     def test_five_hundred_gateways_are_created_updated_and_deleted(self, store: Store) -> None:
         fleet = [a_gateway(f"gw-{number:03}", ca_certificate="b" * 2000) for number in range(500)]
@@ -244,11 +313,3 @@ class StoreContract:
             writer.join()
         assert sorted(status for status, _ in results) == ["applied", "refused", "refused", "refused"]
         assert dict(results)["applied"] == opened().read().gateways["one"].gateway.description
-
-    def test_the_exceptions_of_drivers_never_leak(self, store: Store) -> None:
-        with suppress(StoreError):
-            store.apply([created(a_gateway("surrogate", description="\ud800"))], AUDIT)
-        store.close()
-        for use in (store.read, lambda: store.apply([created(a_gateway("late"))], AUDIT), store.close):
-            with suppress(StoreError):
-                use()

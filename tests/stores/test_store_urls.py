@@ -20,7 +20,7 @@ from reconciler.stores.memory import MemoryStore
 class Etcd(MemoryStore):
     pass
 
-def open_etcd(url, *, create):
+def open_etcd(url, *, create, access):
     return Etcd()
 """
 
