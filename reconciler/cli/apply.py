@@ -153,7 +153,10 @@ def _carry_out(session: Session, voice: Voice, how: How) -> Answer:
     recorder = Recorder(session.settings, session.engine, now, by)
     recorded = recorder.apply(session.planned, session.desired, prober, on_error=how.on_error)
     tell_interrupted(recorded, voice)
-    return exit_code(recorded.result), _report(session, recorded.result, voice)
+    document = {**_report(session, recorded.result, voice), "id": recorded.id or None}
+    if recorded.id:
+        voice.say(f"Recorded as apply {recorded.id}: `reconciler history show {recorded.id}`")
+    return exit_code(recorded.result), document
 
 
 def tell_interrupted(recorded: Recorded, voice: Voice) -> None:

@@ -192,13 +192,15 @@ class Stamp:
 class LiveGateway:
     """A gateway as the store holds it, nothing interpreted.
 
-    `signature` is the bundle signature as found (empty: none). `token` is opaque: a write with a stale one is refused.
+    `signature` is the bundle signature as found (empty: none), `record` that of the whole row. `token` is opaque: a
+    write with a stale one is refused.
     """
 
     gateway: Gateway
     signature: str
     stamp: Stamp | None
     token: str
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write: the row before and after, the signature and stamp that go with it, and why.
+    """One write: the row before and after, the signatures and stamp that go with it, and why.
 
     An update whose `before` has another name is a rename: the row stays, and whatever hangs on it. `fields` names the
     attributes of `Gateway` that differ. Creates have no `before`; deletes have no `after`.
@@ -248,6 +250,7 @@ class Change:
     stamp: Stamp | None = None
     fields: tuple[str, ...] = ()
     location: Location | None = None
+    record: str = ""
 
     @property
     def held_as(self) -> str:

@@ -73,7 +73,7 @@ def _empty(plan: Plan, deletes: int, limits: Limits) -> Verdict:
         "empty_set",
         1,
         0,
-        f"the tree holds no gateway at all, and {deletes} would be deleted",
+        f"no gateway at all is wanted, and {deletes} would be deleted",
         "if everything really is to go, pass --allow-empty; otherwise check the path",
     )
 

@@ -307,3 +307,11 @@ def test_what_was_brought_back_is_looked_at_as_it_is_now(terminal: Terminal, tmp
     assert "Verify: 0 of 1 upstream" in done.out
     terminal("rollback", "3", *STORE, "--no-verify")
     assert not (tmp_path / "work" / ".reconciler").exists()
+
+
+def test_an_apply_says_where_it_is_written_down(terminal: Terminal) -> None:
+    terminal.gateway("a")
+    applied = terminal("apply", "gateways", *STORE, "-o", "json")
+    assert applied.document["id"] == terminal("history", *STORE, "-o", "json").document["applies"][0]["id"]
+    assert "reconciler history show 1" in applied.err
+    assert terminal("apply", "gateways", *STORE, "-o", "json").document["id"] is None
