@@ -4,7 +4,12 @@ PYTHON ?= python3
 SECONDS ?= 300
 BIN := .venv/bin
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml --group build --extra demo
+	--no-emit-index-url --no-emit-find-links --quiet pyproject.toml --group build
+
+# Pinned in tests/kubernetes/envtest; another version is another directory.
+ENVTEST = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mcp-gateway-reconciler/envtest/$(shell awk \
+	'$$1 == "k8s.io/kubernetes" {print $$2}' tests/kubernetes/envtest/go.mod)
+ENVTEST_TOOLS := etcd=go.etcd.io/etcd/server/v3 kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver
 
 .DEFAULT_GOAL := help
 
@@ -25,12 +30,24 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/demo
 
+$(BIN)/actionlint: | $(BIN)/python
+	@if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.8; fi
+
+# IBM ContextForge, for the tests. It runs on Python 3.11 to 3.13 only: on ours if it is one of them, else on one that is
+# found. If there is none, the tests that need it say so.
+.venv/contextforge/installed: requirements/contextforge.txt | $(BIN)/python
+	@for python in $(BIN)/python python3.13 python3.12 python3.11; do \
+		$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || continue; \
+		$$python -m venv --clear .venv/contextforge && \
+		.venv/contextforge/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@; exit; \
+	done; echo "There is no Python from 3.11 to 3.13 here: the tests that need IBM ContextForge will fail."
+
 .PHONY: demo
 demo: .venv/demo  ## The whole story on this machine, in about a minute
 	$(BIN)/reconciler demo
 
 .PHONY: test
-test: .venv/dev  ## Run the tests
+test: .venv/dev .venv/contextforge/installed $(BIN)/actionlint  ## Run the tests
 	$(BIN)/pytest
 
 .PHONY: check
@@ -53,10 +70,25 @@ bench: .venv/dev  ## Measure: ratios against floors and peers, on generated inpu
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks
 
+.PHONY: chaos
+chaos: .venv/dev  ## Let everything go wrong around the daemon, for two minutes (CHAOS_SECONDS=120, CHAOS_SEED=1)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-120} CHAOS_SEED=$${CHAOS_SEED:-1} $(BIN)/pytest -n 1 tests/daemon/test_chaos.py
+
 .PHONY: fuzz
 fuzz: .venv/dev  ## Look for input that breaks the readers, five minutes for each (SECONDS=300)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	for reader in yaml pem certificate; do $(BIN)/python tests/fuzz/run.py $$reader --seconds $(SECONDS) || exit; done
+
+.PHONY: envtest
+envtest:  ## Prepare a real Kubernetes API server for the tests (needs Go; ten minutes, once)
+	@cd tests/kubernetes/envtest && for tool in $(ENVTEST_TOOLS); do \
+		test -x "$(ENVTEST)/$${tool%%=*}" || GOFLAGS="-p=1" nice go build -trimpath -ldflags="-s -w" \
+		-o "$(ENVTEST)/$${tool%%=*}" "$${tool#*=}" || exit; done
+	@echo 'export KUBEBUILDER_ASSETS="$(ENVTEST)"'
+
+.PHONY: dist
+dist: .venv/dev  ## Build what is published: the wheel and the source distribution
+	$(BIN)/hatchling build --clean
 
 .PHONY: docs
 docs: .venv/dev  ## Make the reference pages out of the code
@@ -64,10 +96,12 @@ docs: .venv/dev  ## Make the reference pages out of the code
 
 .PHONY: lock
 lock:  ## Resolve the pinned dependencies anew (needs uv)
-	$(LOCK) --output-file requirements/demo.txt
-	$(LOCK) --group dev --output-file requirements/dev.txt
-	$(LOCK) --group dev --group bench --output-file requirements/bench.txt
-	$(subst pyproject.toml --group build --extra demo,--group pyproject.toml:fuzz,$(LOCK)) --output-file requirements/fuzz.txt
+	$(LOCK) --extra demo --output-file requirements/demo.txt
+	$(LOCK) --extra kubernetes --extra postgresql --output-file requirements/action.txt
+	$(LOCK) --all-extras --group dev --output-file requirements/dev.txt
+	$(LOCK) --all-extras --group dev --group bench --output-file requirements/bench.txt
+	$(subst pyproject.toml --group build,--group pyproject.toml:fuzz,$(LOCK)) --output-file requirements/fuzz.txt
+	$(subst pyproject.toml --group build,requirements/contextforge.in,$(LOCK)) --output-file requirements/contextforge.txt
 
 .PHONY: clean
 clean:  ## Remove everything that was made

@@ -22,16 +22,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.model import (
     Auth,
+    CaReference,
     ContextForgeOptions,
     DesiredGateway,
     DesiredState,
     Gateway,
     KuadrantOptions,
     SecretReference,
+    Suspension,
+    ToolsLock,
     Transport,
     VerifyPolicy,
     Visibility,
 )
+from reconciler.core.observation import Tool
 from reconciler.core.problems import Location, Problem, Severity
 from reconciler.version import __version__
 
@@ -50,6 +54,11 @@ _TRANSPORTS: Final = {transport.value: transport for transport in Transport}
 _VISIBILITIES: Final = {visibility.value: visibility for visibility in Visibility}
 
 Row = list[Any]
+
+_HEAD: Final = 128
+"""Bytes within which the key stands, first of all."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 _GARBAGE: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 """What reading a file that we did not write can raise."""
@@ -70,8 +79,11 @@ class TreeCache:
         `read` gives the bytes of the files that the manifests named then; they too must be what they were.
         """
         try:
-            entry = _read_own(self.path)
-            if entry is None or entry["key"] != self._key(manifests):
+            data, key = read_own(self.path) or b"", self._key(manifests)
+            if key.encode() not in data[:_HEAD]:  # what is of no use is not worth being parsed
+                return None
+            entry: dict[str, Any] = json.loads(data)
+            if entry["key"] != key:
                 return None
             if now >= datetime.fromisoformat(entry["holds_until"]):
                 return None
@@ -94,11 +106,10 @@ class TreeCache:
             "named": _digests(named),
             "holds_until": holds_until.isoformat(),
             "bundles": ["", *bundles],
-            "gateways": [_row(wanted, bundles) for wanted in desired.gateways.values()],
             "problems": [astuple(problem) for problem in desired.problems],
         }
         with suppress(OSError):
-            _replace(self.path, json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode())
+            replace_own(self.path, _pieces(entry, (_row(wanted, bundles) for wanted in desired.gateways.values())))
 
     def _key(self, manifests: Mapping[str, bytes]) -> str:
         state = sha256(f"{__version__}\0{self.salt}".encode())
@@ -109,8 +120,13 @@ class TreeCache:
 
 def cache_file(environ: Mapping[str, str], root: Path) -> Path:
     """Return where the cache of the tree at `root` is kept."""
+    return cache_directory(environ) / f"{sha256(os.fsencode(root)).hexdigest()[:32]}.json"
+
+
+def cache_directory(environ: Mapping[str, str]) -> Path:
+    """Return where caches are kept."""
     home = environ.get("RECONCILER_CACHE_DIR") or environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mcp-gateway-reconciler" / f"{sha256(os.fsencode(root)).hexdigest()[:32]}.json"
+    return Path(home) / "mcp-gateway-reconciler"
 
 
 def holds_until(desired: DesiredState, now: datetime, expiry_warning_days: int) -> datetime:
@@ -138,24 +154,42 @@ def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: sha256(data).hexdigest() for name, data in files.items()}
 
 
-def _read_own(path: Path) -> dict[str, Any] | None:
-    """Return the cache's content if it is a file that only we can have written."""
+def read_own(path: Path) -> bytes | None:
+    """Return the content of a cache file if it is one that only we can have written.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return None
-        entry: dict[str, Any] = json.loads(file.read(_SIZE_LIMIT))
-    return entry
+        return file.read(_SIZE_LIMIT)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _pieces(entry: Mapping[str, Any], rows: Iterable[Row]) -> Iterator[bytes]:
+    """Yield the entry and its rows as one JSON document: as a whole it would be as large as what it is made of."""
+    yield _encode(entry).encode().removesuffix(b"}") + b',"gateways":['
+    between = b""
+    for row in rows:
+        yield between + _encode(row).encode()
+        between = b","
+    yield b"]}"
+
+
+def replace_own(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a cache file that its owner alone can read, completely or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         Path(temporary).replace(path)
-    except OSError:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
@@ -179,13 +213,27 @@ def _row(wanted: DesiredGateway, bundles: Mapping[str, int]) -> Row:
             _reference_row(gateway.client_key) if gateway.client_key else None,
             _auth_row(gateway.auth) if gateway.auth != _NO_AUTH else None,
             [contextforge.mode, contextforge.team] if contextforge != _NO_CONTEXTFORGE else None,
-            [kuadrant.prefix, kuadrant.route, kuadrant.category, kuadrant.hint] if kuadrant != _NO_KUADRANT else None,
+            _kuadrant_row(kuadrant) if kuadrant != _NO_KUADRANT else None,
         ],
         [wanted.location.file, wanted.location.line],
         wanted.labels,
-        [verify.mode, verify.timeout_seconds, verify.require_tools] if verify != _DEFAULT_VERIFY else None,
+        _verify_row(verify) if verify != _DEFAULT_VERIFY else None,
         wanted.protected,
+        [suspension.until.isoformat(), suspension.reason] if (suspension := wanted.suspension) else None,
+        astuple(wanted.ca_from) if wanted.ca_from else None,
     ]
+
+
+def _verify_row(verify: VerifyPolicy) -> Row:
+    """Return the policy, of its tools lock no more than names and digests: definitions are for who compares them."""
+    lock = verify.tools_lock
+    tools = None if lock is None or lock.tools is None else [[tool.name, tool.digest] for tool in lock.tools]
+    row = [verify.mode, verify.timeout_seconds, verify.require_tools, verify.on_tools_change]
+    return [*row, None if lock is None else [lock.file, tools]]
+
+
+def _kuadrant_row(kuadrant: KuadrantOptions) -> Row:
+    return list(astuple(kuadrant))
 
 
 def _auth_row(auth: Auth) -> Row:
@@ -203,6 +251,8 @@ def _gateway(row: Row, bundles: list[str]) -> DesiredGateway:
         labels,
         verify,
         kept,
+        suspension,
+        ca_from,
     ) = row
     system_trust, client_certificate, client_key, auth, contextforge, kuadrant = rest
     return DesiredGateway(
@@ -227,6 +277,8 @@ def _gateway(row: Row, bundles: list[str]) -> DesiredGateway:
         tuple([(key, value) for key, value in labels]),
         _verify(*verify) if verify else _DEFAULT_VERIFY,
         kept,
+        Suspension(datetime.fromisoformat(suspension[0]), suspension[1]) if suspension else None,
+        CaReference(*ca_from) if ca_from else None,
     )
 
 
@@ -238,12 +290,16 @@ def _auth(kind: Any, settings: Row, secrets: Row) -> Auth:  # noqa: ANN401 - one
     )
 
 
-def _kuadrant(prefix: str, route: str, category: Row, hint: str) -> KuadrantOptions:
-    return KuadrantOptions(prefix, route, tuple(category), hint)
+def _kuadrant(prefix: str, route: str, category: Row, *rest: Any) -> KuadrantOptions:  # noqa: ANN401 - as they were saved
+    return KuadrantOptions(prefix, route, tuple(category), *rest)
 
 
-def _verify(mode: Any, timeout: float, tools: Row) -> VerifyPolicy:  # noqa: ANN401 - as above
-    return VerifyPolicy(mode, timeout, tuple(tools))
+def _verify(mode: Any, timeout: float, tools: Row, on_change: Any, lock: Row | None) -> VerifyPolicy:  # noqa: ANN401 - as above
+    return VerifyPolicy(mode, timeout, tuple(tools), _lock(*lock) if lock else None, on_change)
+
+
+def _lock(file: str, tools: list[Row] | None) -> ToolsLock:
+    return ToolsLock(file, None if tools is None else tuple([Tool(*tool) for tool in tools]))
 
 
 def _problem(row: Row) -> Problem:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.problems import ProblemsError, has_errors
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.reading import Compiled
     from reconciler.reports.validation import Validation
     from reconciler.settings import Settings, Target
+    from reconciler.stores.access import Access
 
 
 class TreeSource(Protocol):
@@ -45,14 +47,21 @@ class TreeSource(Protocol):
 class Tree:
     """The manifests of a run: scanned once, compiled when that is needed. git is asked for the revision meanwhile.
 
-    The problems that it tells of are at the levels that the config file gives them.
+    The problems that it tells of are at the levels that the config file gives them. A `source` that is no directory
+    comes with the `revision` it is of.
 
     Raises:
         InputError: a path does not exist.
     """
 
     def __init__(
-        self, settings: Settings, now: datetime, *, with_revision: bool = True, source: TreeSource | None = None
+        self,
+        settings: Settings,
+        now: datetime,
+        *,
+        with_revision: bool = True,
+        source: TreeSource | None = None,
+        revision: str = "",
     ) -> None:
         from reconciler.sources.directory import Directory
         from reconciler.sources.git import WorkingTreeStatus
@@ -62,9 +71,10 @@ class Tree:
         self._now = now
         self._source = source or Directory(settings.root)
         self._snapshot = self._source.scan(settings.paths, whole=settings.whole)
-        self._seen = {**self._snapshot.files, **dict.fromkeys(sorted(self._snapshot.pem_files), b"")}
+        others = sorted(self._snapshot.pem_files | self._snapshot.lock_files)
+        self._seen = {**self._snapshot.files, **dict.fromkeys(others, b"")}
         self._compiled: Compiled | None = None
-        self._revision, self._dirty = status.result() if status else ("", False)
+        self._revision, self._dirty = status.result() if status else (revision, False)
 
     def validate(self) -> Validation:
         """Return everything that is wrong with the tree, for every target, whatever their selectors."""
@@ -89,14 +99,20 @@ class Tree:
         if new and cache is not None and compiled.desired.complete:
             until = holds_until(compiled.desired, self._now, self._settings.expiry_warning_days)
             cache.save(self._seen, compiled.named, compiled.desired, until)
+        self._forget_bytes()
         return self._within(target, compiled.desired)
 
     def remembered(self, target: Target, cache: TreeCache) -> DesiredState | None:
         """Return what these very files compiled to the last time, if that is known."""
-        if not self._snapshot.whole or self._snapshot.problems:
+        if self._compiled is not None or not self._snapshot.whole or self._snapshot.problems:
             return None
         desired = cache.load(self._seen, self._source.read, self._now)
         return None if desired is None else self._within(target, desired)
+
+    def _forget_bytes(self) -> None:
+        """Let go of the files' bytes: compiled, they are of no use, and a large tree is many."""
+        self._snapshot = replace(self._snapshot, files=dict.fromkeys(self._snapshot.files, b""))
+        self._seen = {}
 
     def _compile(self) -> Compiled:
         from reconciler.reading import compile_tree
@@ -115,18 +131,23 @@ class Tree:
         return self._compiled
 
     def _within(self, target: Target, desired: DesiredState) -> DesiredState:
-        """Return the part of the desired state that belongs in a target, its problems at their levels."""
-        gateways = _belonging(desired.gateways, target)
-        elsewhere = desired.gateways.keys() - gateways.keys()
-        ours = [each for each in desired.problems if not each.gateways or not elsewhere.issuperset(each.gateways)]
-        return replace(
-            desired,
-            gateways=gateways,
-            problems=self._settings.levels.judge(ours, self._now.date(), whole=False).problems,
-            complete=not has_errors(ours) and covers(self._settings.paths, target.path),
-            revision=self._revision,
-            dirty=self._dirty,
-        )
+        dated = replace(desired, revision=self._revision, dirty=self._dirty)
+        return within(dated, self._settings, target, self._now)
+
+
+def within(desired: DesiredState, settings: Settings, target: Target, now: datetime) -> DesiredState:
+    """Return the part of the desired state that belongs in a target, its problems at their levels."""
+    gateways = _belonging(desired.gateways, target)
+    elsewhere = desired.gateways.keys() - gateways.keys()
+    siblings = [name for sibling in target.siblings for name in _belonging(desired.gateways, sibling)]
+    ours = [each for each in desired.problems if not each.gateways or not elsewhere.issuperset(each.gateways)]
+    return replace(
+        desired,
+        gateways=gateways,
+        problems=settings.levels.judge(ours, now.date(), whole=False).problems,
+        complete=not has_errors(ours) and covers(settings.paths, target.path),
+        elsewhere=frozenset(siblings),
+    )
 
 
 def _belonging(gateways: Mapping[str, DesiredGateway], target: Target) -> Mapping[str, DesiredGateway]:
@@ -198,26 +219,33 @@ def find_signing_key(settings: Settings, environ: Mapping[str, str], *, required
     return signer
 
 
-def keyring(settings: Settings, signer: Signer | None) -> Keyring:
-    """Return the public keys to trust: those of the config file, or else the signing key's own.
+def keyring(settings: Settings, signer: Signer | None, now: datetime) -> Keyring:
+    """Return the public keys to trust: those of `keys/trusted.yaml` that are in force, or else the signing key's own.
 
     Raises:
-        InputError: a trusted key is not one, or the signing key is not among them.
+        InputError: none of the keys is in force, or the signing key is not among those that are.
     """
-    from reconciler.core.signing import Keyring, key_id
+    from reconciler.core.keyring import PLACE
+    from reconciler.core.signing import Keyring, Role, key_id
 
     if signer is None and settings.allow_unsigned:
-        return Keyring.of({})
-    trusted = Keyring.of({key.name: key.public_key for key in settings.trusted_keys})
+        return Keyring()
+    every = Keyring.of_keys(settings.trusted_keys)
+    trusted = every.at(now)
+    if every.keys and not trusted.keys:
+        raise InputError(
+            f"of the {len(every.keys)} keys in {PLACE} none is in force at {now:%Y-%m-%d %H:%M} UTC",
+            fix="see `reconciler keys list`; add a key in a reviewed commit, or correct the clock of this machine",
+        )
     if signer is None:
         return trusted
     own = key_id(signer.public_key)
     if not settings.trusted_keys:
         return Keyring.of_raw({"signing key": signer.public_key})
-    if own not in trusted.key_ids:
+    if not any(key.id == own and key.roles == frozenset(Role) for key in trusted.keys):
         raise InputError(
-            f"the signing key {own} is not among the trusted keys of reconciler.yaml",
-            fix="sign with a trusted key, or add this one under spec.signing.trustedKeys in a reviewed commit",
+            f"the signing key {own} is not one that {PLACE} trusts with bundles and records today",
+            fix=f"sign with a trusted key, or add this one to {PLACE} in a reviewed commit",
         )
     return trusted
 
@@ -237,25 +265,49 @@ def build_engine(
         InputError: no such store, or no usable key.
         StoreError: the store cannot be opened.
     """
+    from reconciler.clock import now as moment
+    from reconciler.core.model import Feature
     from reconciler.core.planning import Terms
     from reconciler.engine import Engine, signatures
+    from reconciler.recording import ledger_of
+    from reconciler.remembering import remembered, verified_rows
     from reconciler.stores import open_store
 
     target = settings.target
     signer = find_signing_key(settings, environ, required=write)
-    trusted = keyring(settings, signer)
-    store = open_store(target.store, create=write)
+    trusted = keyring(settings, signer, moment())
+    store = open_store(target.store, create=write, access=access(environ, signer))
     try:
-        yield Engine(
-            store=store,
-            kind=target.store.partition(":")[0],
-            signatures=signatures(signer, trusted),
-            keyring=trusted,
-            terms=Terms(settings.owner, target.prune, target.policy, adopt, adopt or None, labels),
-            limits=target.limits,
-        )
+        file = verified_rows(environ, _name_of(settings), signer, trusted) if signer is not None else None
+        with remembered(file, partial(ledger_of, settings, create=False, environ=environ)) as (memory, precedents):
+            signed = signatures(signer, trusted, memory, precedents)
+            yield Engine(
+                store=store,
+                kind=target.store.partition(":")[0],
+                signatures=signed if Feature.RECORD_SIGNATURE in store.features else signed.without_records(),
+                keyring=trusted,
+                terms=Terms(settings.stamp_owner, target.prune, target.policy, adopt, adopt or None, labels),
+                limits=target.limits,
+            )
     finally:
         store.close()
+
+
+def _name_of(settings: Settings) -> str:
+    """Return a name for the target's store, from wherever the command runs; never its user and password."""
+    from reconciler.settings import shown_store
+    from reconciler.stores import sqlite_path
+
+    store = settings.target.store
+    return str(path.resolve()) if (path := sqlite_path(store)) is not None else f"{settings.root} {shown_store(store)}"
+
+
+def access(environ: Mapping[str, str], signer: Signer | None) -> Access:
+    """Return how a store behind a wire is let in, and how it has secrets and seals what stands for them."""
+    from reconciler.credentials import resolve
+    from reconciler.stores.access import Access, sealed_by
+
+    return Access(environ, partial(resolve, environ=environ), sealed_by(signer) if signer is not None else None)
 
 
 def reviewed_gateways(settings: Settings, now: datetime, paths: Sequence[Path]) -> Mapping[str, DesiredGateway]:

@@ -10,6 +10,7 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.oauth import TokenRequest
 from reconciler.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ _SECRET_LIMIT: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request carries to authenticate: header and query pairs. Not shown in any representation."""
+    """What a request carries to authenticate: header and query pairs, and how to get the token it carries as well.
+
+    Not shown in any representation.
+    """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    token: TokenRequest | None = field(default=None, repr=False)
 
 
 def resolve(reference: SecretReference, environ: Mapping[str, str]) -> str:
@@ -54,7 +59,7 @@ def credentials(auth: Auth, environ: Mapping[str, str]) -> Credentials:
     """Return what `auth` adds to a request.
 
     Raises:
-        InputError: a secret is missing, or the type needs a conversation of its own.
+        InputError: a secret is missing.
     """
     secrets = {purpose: resolve(reference, environ) for purpose, reference in auth.secrets}
     try:
@@ -77,7 +82,9 @@ def _carried(kind: str, settings: Mapping[str, str], secrets: Mapping[str, str])
     if kind == "queryParameter":
         return Credentials(query=((settings["name"], secrets["value"]),))
     if kind == "oauth":
-        raise InputError("upstreams behind OAuth are not probed yet", fix="set `verify: {mode: off}` for this gateway")
+        scopes = tuple(settings.get("scopes", "").split())
+        request = TokenRequest(settings["tokenUrl"], settings["clientId"], secrets["clientSecret"], scopes)
+        return Credentials(token=request)
     return Credentials()
 
 

@@ -12,10 +12,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import StoreBusyError, StoreError
+from reconciler.tables import obey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from reconciler.core.lease import Fence
 
 APPLICATION_ID: Final = 0x52434E43
 """`RCNC`: what https://sqlite.org/pragma.html#pragma_application_id is for."""
@@ -200,28 +203,30 @@ def schema_version(connection: sqlite3.Connection) -> int:
         return int(cursor.fetchone()[0])
 
 
-class Tables:
+class SqliteTables:
     """Tables in one of our files; without a connection, in a file that does not exist yet and reads as empty."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection | None) -> None:
         self._path = path
         self._connection = connection
 
-    def rows(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all that a statement finds."""
         return [] if self._connection is None else self._connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, fence: Fence | None = None) -> Iterator[sqlite3.Connection]:
         """Hold a transaction; whatever is raised inside undoes everything.
 
         Raises:
+            LeaseHeldError: the lease of the fence is another's by now.
             StoreBusyError: another writer holds the file.
             StoreError: the file cannot be written, or was opened for reading before it was there.
         """
         if self._connection is None:
             raise StoreError(f"{self._path} does not exist, and was opened for reading")
         with self.errors(), transaction(self._connection):
+            obey(self._connection, fence)
             yield self._connection
 
     @contextmanager

@@ -7,18 +7,23 @@ It knows ports, never a concrete store, the environment or the terminal. It deci
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
+from reconciler.clock import now
 from reconciler.core import planning, safety
+from reconciler.core.ca_references import references, resolved
 from reconciler.core.conditions import carried_over
 from reconciler.core.drift import drifted
 from reconciler.core.features import lacking
-from reconciler.core.model import Action, Auth, Feature, Outcome, VerifyPolicy
-from reconciler.core.problems import ProblemsError
+from reconciler.core.model import Action, Auth, Feature, LiveState, Outcome, VerifyPolicy, Waited
+from reconciler.core.ports import CaKeeper, Incremental, Remote, Serving, ToolCaller
+from reconciler.core.problems import ProblemsError, has_errors
+from reconciler.core.records import Records, RecordStatus
 from reconciler.core.signing import SignatureStatus, sign_bundle
+from reconciler.core.tampering import SAYINGS, finding
 from reconciler.core.verification import OBSERVED, Standing, Verified, ready, row_synced, trusted
-from reconciler.errors import InputError, StoreError
+from reconciler.errors import InputError, StoreError, TamperingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,10 +31,22 @@ if TYPE_CHECKING:
 
     from reconciler.core.conditions import Condition
     from reconciler.core.drift import Drifted
-    from reconciler.core.model import Audit, Change, DesiredGateway, DesiredState, Gateway, LiveGateway
+    from reconciler.core.model import (
+        Audit,
+        CaReference,
+        Certificate,
+        Change,
+        DesiredGateway,
+        DesiredState,
+        Gateway,
+        LiveGateway,
+        Served,
+        ToolCall,
+    )
     from reconciler.core.observation import Observation
     from reconciler.core.planning import Plan, Terms
     from reconciler.core.ports import Signer, Store
+    from reconciler.core.records import Ledger, Memory
     from reconciler.core.safety import Limits, Verdict
     from reconciler.core.signing import Keyring
     from reconciler.core.verification import BundleState
@@ -43,6 +60,8 @@ _LEAST_HARM_FIRST: Final = (Action.UPDATE, Action.DELETE, Action.CREATE)
 """A delete may free the URL or the name that a create needs."""
 
 _DEFAULT_POLICY: Final = VerifyPolicy()
+_REMEMBERED: Final = 16_384
+"""Signatures and certificates are looked at once; what runs for months may not remember all it ever saw."""
 
 
 class Witness(Protocol):
@@ -63,6 +82,16 @@ class Prober(Protocol):
     def __call__(self, subjects: Sequence[tuple[Gateway, VerifyPolicy]]) -> list[Observation]:
         """Return one observation each, in order; a failure is an observation too."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One row to look at, and how: `row` has credentials only where git sends them, `excuse` says why not at all."""
+
+    found: LiveGateway
+    row: Gateway
+    policy: VerifyPolicy
+    excuse: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +117,21 @@ class Result:
         return sum(outcome.status == status for outcome in self.outcomes)
 
 
-def signatures(signer: Signer | None, keyring: Keyring) -> planning.Signatures:
+def signatures(
+    signer: Signer | None, keyring: Keyring, memory: Memory | None = None, ledger: Ledger | None = None
+) -> planning.Signatures:
     """Return what planning needs to know of signatures; each distinct bundle is signed and each signature checked once.
 
-    Without a signer and without trusted keys nothing can be checked, and nothing is called tampering.
+    `memory` has the rows whose records need not be verified again, and `ledger` what was signed before. Without a
+    signer and without trusted keys nothing can be checked, and nothing is called tampering.
     """
+    records = Records(signer, keyring, memory, ledger)
 
-    @cache
+    @lru_cache(maxsize=_REMEMBERED)
     def expected(text: str) -> str:
         return sign_bundle(signer, text) if text and signer is not None else ""
 
-    @cache
+    @lru_cache(maxsize=_REMEMBERED)
     def genuine(text: str, signature: str) -> bool:
         if signer is not None and signature == expected(text):
             return True
@@ -107,7 +140,16 @@ def signatures(signer: Signer | None, keyring: Keyring) -> planning.Signatures:
     def current(text: str, signature: str) -> bool:
         return signer is None or signature == expected(text)
 
-    return planning.Signatures(expected, genuine, current)
+    return planning.Signatures(
+        expected,
+        genuine,
+        current,
+        record=records.sign,
+        standing=records.status,
+        signed_before=lambda: records.signed_before,
+        written=records.note,
+        key_id=records.key_id,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +162,7 @@ class Engine:
     keyring: Keyring
     terms: Terms
     limits: Limits
+    clock: Callable[[], datetime] = now
 
     def plan(self, desired: DesiredState) -> Plan:
         """Return what would have to be done for the store to hold `desired`.
@@ -128,10 +171,38 @@ class Engine:
             ProblemsError: a manifest needs what this store cannot hold.
             StoreError: the store could not be read.
         """
+        return self.plan_against(self.store.read(), desired)
+
+    def plan_against(self, live: LiveState, desired: DesiredState) -> Plan:
+        """Return what would have to be done for the store, which was read as `live`, to hold `desired`.
+
+        Raises:
+            ProblemsError: a manifest needs what this store cannot hold, or refers to a CA that cannot be used.
+        """
         if problems := list(lacking(desired, self.store.features, self.kind)):
             raise ProblemsError(problems)
+        desired = self._with_references(desired)
         renames = Feature.RENAME in self.store.features
-        return planning.plan(self._canonical(desired), self.store.read(), self.signatures, self.terms, renames=renames)
+        return planning.plan(self._canonical(desired), live, self.signatures, self.terms, renames=renames)
+
+    def read_named(self, names: Collection[str]) -> LiveState:
+        """Return the rows of these names: no more than them is asked for, where the store can do that.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        if isinstance(self.store, Incremental):
+            return self.store.read_named(names)
+        rows = self.store.read().gateways
+        return LiveState({name: rows[name] for name in names if name in rows})
+
+    def version(self) -> str:
+        """Return a text that differs whenever the store may hold something else; empty where that cannot be told.
+
+        Raises:
+            StoreError: the store is not there any more.
+        """
+        return self.store.version() if isinstance(self.store, Incremental) else ""
 
     def apply(
         self,
@@ -152,7 +223,7 @@ class Engine:
         verdicts = safety.judge(plan, self.limits)
         if not all(verdict.passed for verdict in verdicts):
             return Result(plan, verdicts)
-        held = self._preflight(plan, desired, prober) if prober else {}
+        held = self.preflight(plan.changes, desired, prober) if prober else {}
         let_through = [change for change in plan.changes if change.name not in held]
         if witness is not None and let_through:
             witness.begin(plan, let_through)
@@ -160,9 +231,12 @@ class Engine:
         outcomes = tuple(
             _held(change, held[change.name]) if change.name in held else next(written) for change in plan.changes
         )
+        for change, outcome in zip(plan.changes, outcomes, strict=True):
+            if outcome.status == "applied":
+                self.signatures.written(change)
         if witness is not None and outcomes:
             witness.end(plan, outcomes)
-        observations = [*held.values(), *_look(plan, outcomes, desired, prober)] if prober else []
+        observations = [*held.values(), *self._look(plan, outcomes, desired, prober)] if prober else []
         return Result(plan, verdicts, outcomes, tuple(observations))
 
     def verify(
@@ -181,36 +255,103 @@ class Engine:
         if missing := sorted(set(names) - live.gateways.keys()):
             raise InputError(f"the store holds no gateway named {', '.join(missing)}", fix="see `reconciler status`")
         chosen = [found for name, found in live.gateways.items() if not names or name in names]
-        policies = {name: wanted.verify for name, wanted in reviewed.items()}
-        excuses = [self._excuse(found, policies) for found in chosen]
-        subjects = [
-            (
-                self._presentable(found, reviewed.get(found.gateway.name)),
-                policies.get(found.gateway.name, _DEFAULT_POLICY),
-            )
-            for found, excuse in zip(chosen, excuses, strict=True)
-            if not excuse
-        ]
+        lookups = [self.lookup(found, reviewed.get(found.gateway.name)) for found in chosen]
+        subjects = [(lookup.row, lookup.policy) for lookup in lookups if not lookup.excuse]
         seen = {observation.name: observation for observation in prober(subjects)}
-        return tuple(
-            self._examined(
-                found.gateway,
-                found.signature,
-                found.stamp.revision if found.stamp else "",
-                seen.get(found.gateway.name),
-                excuse,
-            )
-            for found, excuse in zip(chosen, excuses, strict=True)
-        )
+        return tuple(self.examined(lookup, seen.get(lookup.found.gateway.name)) for lookup in lookups)
 
-    def examined_changes(self, result: Result) -> tuple[Verified, ...]:
+    def lookup(self, found: LiveGateway, reviewed: DesiredGateway | None) -> Lookup:
+        """Return how to look at a row, of which git says `reviewed`.
+
+        One that was taken off because of its tools is looked at as well: that is how it comes back.
+        """
+        policy = reviewed.verify if reviewed is not None else _DEFAULT_POLICY
+        taken_off = reviewed is not None and reviewed.gateway.enabled and policy.on_tools_change == "disable"
+        excuse = "" if taken_off and policy.mode != "off" else _excuse(found, policy)
+        return Lookup(found, self._presentable(found, reviewed), policy, excuse)
+
+    def trusted_lookup(self, name: str, reviewed: Mapping[str, DesiredGateway]) -> Lookup:
+        """Return how to reach the upstream of a gateway whose row is what was signed, and which is in use.
+
+        Raises:
+            InputError: the store holds no such gateway, or it is disabled.
+            TamperingError: the row is not what was signed, so nothing goes where it leads.
+            StoreError: the store could not be read.
+        """
+        found = self.read_named([name]).gateways.get(name)
+        if found is None:
+            raise InputError(f"the store holds no gateway named {name}", fix="see `reconciler status`")
+        if not found.gateway.enabled:
+            raise InputError(f"{name} is disabled", fix="enable it in its manifest, and apply that")
+        if (evidence := finding(found, self.signatures)) is not None:
+            raise TamperingError(
+                f"nothing is sent to where the row of {name} leads: {SAYINGS[evidence]}",
+                fix="see `reconciler drift`; `reconciler apply` writes the reviewed row back",
+            )
+        return self.lookup(found, reviewed.get(name))
+
+    def examined(self, lookup: Lookup, observation: Observation | None) -> Verified:
+        """Return what is known of a row after it was looked at, or was not."""
+        found = lookup.found
+        revision = found.stamp.revision if found.stamp else ""
+        seen = self._examined(found.gateway, found.signature, revision, observation, lookup.excuse)
+        return replace(seen, policy=lookup.policy, record=self._record_of(found))
+
+    def examined_changes(self, result: Result, desired: DesiredState) -> tuple[Verified, ...]:
         """Return what is known of the gateways that an apply looked at, as it wrote or would have written them."""
         changes = {change.name: change for change in result.plan.changes}
-        return tuple(
+        seen = (
             self._examined(change.after, change.signature, result.plan.revision, observation)
             for observation in result.observations
             if (change := changes[observation.name]).after is not None
         )
+        return tuple(replace(each, policy=desired.gateways[each.name].verify) for each in seen)
+
+    def tool_caller(self) -> ToolCaller:
+        """Return the store as one that calls tools.
+
+        Raises:
+            InputError: there is no platform behind it that does.
+        """
+        if isinstance(self.store, ToolCaller):
+            return self.store
+        raise InputError(f"a {self.kind} store calls no tools", fix="leave out --prove-with")
+
+    def call_tool(self, result: Result, tool: str) -> tuple[ToolCall, ...]:
+        """Return what came of calling `tool`, through the platform, of each gateway that an apply wrote and left on.
+
+        Raises:
+            InputError: there is no platform behind the store that does.
+        """
+        caller = self.tool_caller()
+        written = {outcome.name for outcome in result.outcomes if outcome.status == "applied"}
+        return tuple(
+            caller.call_tool(change.name, tool)
+            for change in result.plan.changes
+            if change.name in written and change.after is not None and change.after.enabled
+        )
+
+    def broker_reader(self) -> Serving:
+        """Return the store as one whose platform takes up what was written in its own time, and can be asked.
+
+        Raises:
+            InputError: there is no such platform behind it.
+        """
+        if isinstance(self.store, Serving):
+            return self.store
+        raise InputError(f"a {self.kind} store has no broker", fix="leave out --broker")
+
+    def served(self, result: Result) -> tuple[Served, ...]:
+        """Return what the platform makes of the gateways that an apply wrote and left on, where it can be asked."""
+        if not isinstance(self.store, Serving):
+            return ()
+        written = {outcome.name for outcome in result.outcomes if outcome.status == "applied"}
+        left_on = (change for change in result.plan.changes if change.after is not None and change.after.enabled)
+        return self.store.served([change.name for change in left_on if change.name in written])
+
+    def waited(self) -> Waited:
+        """Return what the other side of the store's wire took so far, where it has one."""
+        return self.store.waited if isinstance(self.store, Remote) else Waited()
 
     def drift(self) -> tuple[tuple[Drifted, ...], int]:
         """Return our rows that are not as they were applied, and how many rows are ours.
@@ -231,18 +372,18 @@ class Engine:
             StoreError: the store could not be read.
         """
         return tuple(
-            self._standing(found, conditions.get(name, ()), sightings.get(name), now)
+            self.standing(found, conditions.get(name, ()), sightings.get(name), now)
             for name, found in self.store.read().gateways.items()
         )
 
-    def _standing(
+    def standing(
         self, found: LiveGateway, known: Sequence[Condition], sighting: Sighting | None, now: datetime
     ) -> Standing:
-        from reconciler.core.pem import read_pem
-
+        """Return where the gateway of a row stands."""
         gateway, stamp = found.gateway, found.stamp
         revision = stamp.revision if stamp else ""
         verified = self._examined(gateway, found.signature, revision, None)
+        verified = replace(verified, record=self._record_of(found))
         before = {condition.type: condition for condition in known}
         seen = (row_synced(found, now), trusted(verified, now))
         conditions = [
@@ -256,7 +397,7 @@ class Engine:
             owner=stamp.owner if stamp else "",
             revision=revision,
             conditions=(ready(conditions, now), *conditions),
-            certificates=read_pem("store.pem", gateway.ca_certificate.encode()).certificates,
+            certificates=_certificates(gateway.ca_certificate),
             tools=sighting.tools if sighting else None,
             verified_at=sighting.verified_at if sighting else None,
         )
@@ -270,12 +411,10 @@ class Engine:
             gateway.name, gateway.url, observation, why, cast("BundleState", state), verdict.key_id, revision
         )
 
-    def _excuse(self, found: LiveGateway, policies: Mapping[str, VerifyPolicy]) -> str:
-        if not found.gateway.enabled:
-            return "not looked at: it is disabled"
-        if policies.get(found.gateway.name, _DEFAULT_POLICY).mode == "off":
-            return "not looked at: verify.mode is off"
-        return ""
+    def _record_of(self, found: LiveGateway) -> RecordStatus:
+        """Return what is known of the record of a row of ours: whether others sign theirs is for them to know."""
+        ours = found.stamp is not None and found.stamp.owner == self.terms.owner
+        return self.signatures.standing(found) if ours else RecordStatus.UNKNOWN
 
     def _presentable(self, found: LiveGateway, reviewed: DesiredGateway | None) -> Gateway:
         """Return the row, without its credentials unless git sends them there, over a connection that git trusts."""
@@ -286,12 +425,12 @@ class Engine:
                 return row
         return replace(row, auth=Auth(), client_certificate="", client_key=None)
 
-    def _preflight(self, plan: Plan, desired: DesiredState, prober: Prober) -> dict[str, Observation]:
+    def preflight(self, changes: Sequence[Change], desired: DesiredState, prober: Prober) -> dict[str, Observation]:
         """Return the observations of those required upstreams that would not work with what is about to be written.
 
         An upstream that does not work with what the store holds now cannot be made worse, and is not held.
         """
-        required = [change for change in plan.changes if _is_required(change, desired)]
+        required = [change for change in changes if is_required(change, desired)]
         after = _probe_changes(required, [change.after for change in required], desired, prober)
         failing = [change for change in required if not after[change.name].ok]
         known = [(change, change.before) for change in failing if change.before and change.before.gateway.enabled]
@@ -328,6 +467,31 @@ class Engine:
             return Outcome(change.name, change.action, "failed", f"{error}: {error.fix}" if error.fix else str(error))
         return outcome
 
+    def _with_references(self, desired: DesiredState) -> DesiredState:
+        """Return the desired state with the CAs that the platform keeps, read anew each time: they change there."""
+        wanted = references(desired)
+        if not wanted or not isinstance(self.store, CaKeeper):
+            return desired
+        found = {reference: _content(self.store, reference) for reference in wanted}
+        complete = resolved(desired, found, self.clock())
+        if has_errors(complete.problems):
+            raise ProblemsError(complete.problems)
+        return complete
+
+    def _look(
+        self, plan: Plan, outcomes: Iterable[Outcome], desired: DesiredState, prober: Prober
+    ) -> list[Observation]:
+        """Return the observations of what was written, and of what a store that connects itself failed to write."""
+        looked_at = ("applied",) if Feature.ATOMIC in self.store.features else ("applied", "failed")
+        names = {outcome.name for outcome in outcomes if outcome.status in looked_at}
+        subjects = [
+            (change.after, policy)
+            for change in plan.changes
+            if change.name in names and change.after is not None and change.after.enabled
+            if (policy := desired.gateways[change.name].verify).mode != "off"
+        ]
+        return prober(subjects) if subjects else []
+
     def _canonical(self, desired: DesiredState) -> DesiredState:
         canonical = self.store.canonical
         gateways = {
@@ -335,6 +499,26 @@ class Engine:
             for name, wanted in desired.gateways.items()
         }
         return replace(desired, gateways=gateways)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _certificates(text: str) -> tuple[Certificate, ...]:
+    from reconciler.core.pem import read_pem
+
+    return tuple(read_pem("store.pem", text.encode()).certificates)
+
+
+def _excuse(found: LiveGateway, policy: VerifyPolicy) -> str:
+    if not found.gateway.enabled:
+        return "not looked at: it is disabled"
+    return "not looked at: verify.mode is off" if policy.mode == "off" else ""
+
+
+def _content(store: CaKeeper, reference: CaReference) -> bytes | str:
+    try:
+        return store.ca_certificates(reference)
+    except InputError as error:
+        return str(error)
 
 
 def _same_destination(row: Gateway, reviewed: Gateway) -> bool:
@@ -347,7 +531,8 @@ def _worked(before: Observation, *, withheld: bool) -> bool:
     return before.ok or (withheld and asks)
 
 
-def _is_required(change: Change, desired: DesiredState) -> bool:
+def is_required(change: Change, desired: DesiredState) -> bool:
+    """Return whether a change may be written only once its upstream was found to work with it."""
     return (
         change.after is not None
         and change.after.enabled
@@ -371,16 +556,3 @@ def _held(change: Change, observation: Observation) -> Outcome:
     part = observation.mcp or observation.tls
     why = part.reason if part else "NoAnswer"
     return Outcome(change.name, change.action, "refused", f"held, because the upstream would not work with it ({why})")
-
-
-def _look(
-    plan: Plan, outcomes: Iterable[Outcome], desired: DesiredState, prober: Callable[..., list[Observation]]
-) -> list[Observation]:
-    written = {outcome.name for outcome in outcomes if outcome.status == "applied"}
-    subjects = [
-        (change.after, policy)
-        for change in plan.changes
-        if change.name in written and change.after is not None and change.after.enabled
-        if (policy := desired.gateways[change.name].verify).mode != "off"
-    ]
-    return prober(subjects) if subjects else []

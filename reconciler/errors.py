@@ -5,7 +5,9 @@
     ├── GuardError       4   a safety guard refused
     ├── StoreError       1   the store could not be read or written
     │   └── StoreBusyError  75   another writer holds it; trying again helps
+    │       └── LeaseHeldError  75   another reconciler has the right to write
     ├── SignerError      1   the signing key cannot be used
+    ├── CommentError     1   the platform of a pull request did not take the comment
     └── TamperingError   1   what a store holds is not what was signed
 
 Problems inside manifests are values (`reconciler.core.problems`), collected and sorted; these classes are for what
@@ -49,8 +51,16 @@ class StoreBusyError(StoreError):
     exit_code = 75
 
 
+class LeaseHeldError(StoreBusyError):
+    """Another reconciler has the right to write, and nothing was written."""
+
+
 class SignerError(ReconcilerError):
     """The signing key cannot be read or used."""
+
+
+class CommentError(ReconcilerError):
+    """The comment on a pull request could not be written."""
 
 
 class TamperingError(ReconcilerError):

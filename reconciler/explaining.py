@@ -119,6 +119,7 @@ class Gateways:
         part = Snapshot(
             files={file: data for file, data in self._snapshot.files.items() if file in wanted},
             pem_files=self._snapshot.pem_files,
+            lock_files=self._snapshot.lock_files,
             problems=tuple(each for each in self._snapshot.problems if each.location.file in wanted),
             whole=False,
         )

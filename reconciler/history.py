@@ -1,4 +1,4 @@
-"""Every apply, kept beside an SQLite store or in a file of its own: begun before the store is written, ended after.
+"""Every apply, kept beside the gateways of an SQL store or in a file: begun before the store is written, ended after.
 
 What has a beginning and no end was interrupted. It records and decides nothing, and losing it loses no gateway. Its
 tables only ever gain columns that have defaults; a table whose meaning changes gets another name.
@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from reconciler.core.canonical import text_digest
 from reconciler.core.history import Commit, Entry, State, Step, mark_written, preimage, preimage_document
 from reconciler.core.model import Action
-from reconciler.database import LENGTH_LIMIT, Tables, errors_of, open_database, transaction
+from reconciler.database import LENGTH_LIMIT, SqliteTables, errors_of, open_database, transaction
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.core.lease import Fence
     from reconciler.core.model import Change, LiveGateway, Outcome
+    from reconciler.tables import Session, Tables
 
-_TABLES: Final = (
+TABLES: Final = (
     """
     CREATE TABLE IF NOT EXISTS reconciler_applies (
         id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,7 +74,7 @@ _GAINED: Final = {
     "planned": "INTEGER NOT NULL DEFAULT 0",
     "problem": "TEXT NOT NULL DEFAULT ''",
 }
-"""The columns that `reconciler_applies` gained since its first version."""
+"""The columns that `reconciler_applies` gained since its first version, in that order."""
 
 _BEGINNING: Final = (
     "started_at", "finished_at", "actor", "via", "process", "revision", "dirty", "author", "commit_signature", "store",
@@ -86,11 +88,13 @@ _ENDED: Final = ("finished", "failed")
 
 # Words between the quotes below are names of columns; values are always bound.
 _COLUMNS: Final = "SELECT name FROM pragma_table_info('reconciler_applies')"
-_BEGIN: Final = f"INSERT INTO reconciler_applies ({', '.join(_BEGINNING)}) VALUES ({', '.join('?' * len(_BEGINNING))})"  # noqa: S608
+_BEGIN: Final = f"""
+INSERT INTO reconciler_applies ({", ".join(_BEGINNING)}) VALUES ({", ".join("?" * len(_BEGINNING))}) RETURNING id
+"""  # noqa: S608
 _ADD_CHANGE: Final = f"""
 INSERT INTO reconciler_changes (apply_id, {", ".join(_CHANGE)}) VALUES ({", ".join("?" * (len(_CHANGE) + 1))})
 """  # noqa: S608
-_ADD_TEXT: Final = "INSERT OR IGNORE INTO reconciler_texts (digest, text) VALUES (?, ?)"
+_ADD_TEXT: Final = "INSERT INTO reconciler_texts (digest, text) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"
 _END: Final = """
 UPDATE reconciler_applies
 SET state = ?, finished_at = ?, problem = ?, planned = ?, applied = ?, refused = ?, failed = ?, skipped = ?
@@ -112,19 +116,19 @@ FROM reconciler_changes WHERE apply_id = ? ORDER BY name
 """
 _TEXTS: Final = """
 SELECT digest, text FROM reconciler_texts WHERE digest IN (
-    SELECT bundle FROM reconciler_changes WHERE apply_id = :id UNION
-    SELECT client FROM reconciler_changes WHERE apply_id = :id
+    SELECT bundle FROM reconciler_changes WHERE apply_id = ? UNION
+    SELECT client FROM reconciler_changes WHERE apply_id = ?
 )
 """
 _NAMED_BY_OLD: Final = """
-SELECT bundle FROM reconciler_changes WHERE apply_id <= :last AND bundle IS NOT NULL UNION
-SELECT client FROM reconciler_changes WHERE apply_id <= :last AND client IS NOT NULL
+SELECT bundle FROM reconciler_changes WHERE apply_id <= ? AND bundle IS NOT NULL UNION
+SELECT client FROM reconciler_changes WHERE apply_id <= ? AND client IS NOT NULL
 """
 _DROP_APPLIES: Final = "DELETE FROM reconciler_applies WHERE id <= ?"
 _DROP_TEXT: Final = """
-DELETE FROM reconciler_texts WHERE digest = :digest
-AND NOT EXISTS (SELECT 1 FROM reconciler_changes WHERE bundle = :digest)
-AND NOT EXISTS (SELECT 1 FROM reconciler_changes WHERE client = :digest)
+DELETE FROM reconciler_texts WHERE digest = ?
+AND NOT EXISTS (SELECT 1 FROM reconciler_changes WHERE bundle = digest)
+AND NOT EXISTS (SELECT 1 FROM reconciler_changes WHERE client = digest)
 """
 
 _LONGEST: Final = LENGTH_LIMIT - 4096
@@ -134,13 +138,14 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class History:
-    """The applies in an SQLite file; without a connection, in a file that does not exist yet and reads as empty.
+    """The applies in tables of ours. With a `fence`, nothing is written once its lease is another's.
 
-    Every method raises StoreBusyError when another writer holds the file, and StoreError when it cannot be used.
+    Every method raises StoreBusyError when another writer holds them, and StoreError when they cannot be used.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection | None) -> None:
-        self._tables = Tables(path, connection)
+    def __init__(self, tables: Tables, fence: Fence | None = None) -> None:
+        self._tables = tables
+        self._fence = fence
 
     def begin(self, entry: Entry, changes: Sequence[Change], keep: int) -> tuple[int, tuple[int, ...]]:
         """Record that these changes are about to be made; the last `keep` applies are kept, this one included.
@@ -150,13 +155,13 @@ class History:
         started = entry.started_at.isoformat()
         commit = entry.commit
         values = (
-            started, started, entry.actor, entry.via, entry.process, commit.revision, commit.dirty, commit.author,
+            started, started, entry.actor, entry.via, entry.process, commit.revision, int(commit.dirty), commit.author,
             commit.signature, entry.store, entry.rollback_of, len(changes), "started", 0, 0, 0, 0,
         )  # fmt: skip
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
             interrupted = tuple(_interrupted(connection))
             connection.executemany(_INTERRUPTED, ((number,) for number in interrupted))
-            number = connection.execute(_BEGIN, values).lastrowid or 0
+            ((number,),) = connection.execute(_BEGIN, values).fetchall()
             connection.executemany(_ADD_TEXT, _texts(changes).items())
             connection.executemany(_ADD_CHANGE, ((number, *_change_row(change)) for change in changes))
             _drop_old(connection, number - keep)
@@ -173,13 +178,13 @@ class History:
             for change, outcome in zip(changes, outcomes, strict=True)
             if outcome.status != "applied" or outcome.reason
         )
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
             connection.execute(_END, ("finished", finished_at.isoformat(), "", *figures, number))
             connection.executemany(_SET_OUTCOME, troubled)
 
     def fail(self, number: int, finished_at: datetime, planned: int, problem: str) -> None:
         """Record that an apply ended without an outcome for each change, and why."""
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
             connection.execute(_END, ("failed", finished_at.isoformat(), problem, planned, 0, 0, 0, 0, number))
 
     def entries(self, limit: int) -> list[Entry]:
@@ -192,7 +197,7 @@ class History:
         with self._tables.errors():
             for row in self._tables.rows(_ONE, (number,)):
                 entry = _entry(row)
-                texts = {name: text for name, text in self._tables.rows(_TEXTS, {"id": number}) if _is_of(name, text)}
+                texts = {name: text for name, text in self._tables.rows(_TEXTS, (number, number)) if _is_of(name, text)}
                 rows = self._tables.rows(_STEPS, (number,))
                 return replace(entry, steps=tuple(_step(row, entry.state, texts) for row in rows))
         return None
@@ -203,11 +208,11 @@ class History:
             return next(map(_entry, self._tables.rows(_LAST)), None)
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the tables."""
         self._tables.close()
 
 
-def open_history(path: Path, *, create: bool) -> History:
+def open_history(path: Path, *, create: bool, fence: Fence | None = None) -> History:
     """Return the history in the file at `path`, which may be that of an SQLite store.
 
     Without `create`, a file that does not exist reads as empty, and stays away.
@@ -216,7 +221,20 @@ def open_history(path: Path, *, create: bool) -> History:
         StoreError: the file is not a database, or another program's.
     """
     with errors_of(path):
-        return History(path, open_database(path, _prepare, create=create))
+        return History(SqliteTables(path, open_database(path, _prepare, create=create)), fence)
+
+
+def open_history_at(url: str, environ: Mapping[str, str], *, create: bool, fence: Fence | None = None) -> History:
+    """Return the history beside the gateways of a PostgreSQL store.
+
+    Raises:
+        StoreError: the database cannot be reached, or its tables are another program's.
+    """
+    from reconciler.postgresql.address import address_of
+    from reconciler.postgresql.tables import PostgresqlTables
+
+    gained = ((f"ALTER TABLE reconciler_applies ADD COLUMN {name} {kind}",) for name, kind in _GAINED.items())
+    return History(PostgresqlTables(address_of(url, environ), "the history", (TABLES, *gained), create=create), fence)
 
 
 def this_process() -> str:
@@ -225,7 +243,7 @@ def this_process() -> str:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    for statement in _TABLES:
+    for statement in TABLES:
         connection.execute(statement)
     if _lacking(connection):
         with transaction(connection):
@@ -238,7 +256,7 @@ def _lacking(connection: sqlite3.Connection) -> list[str]:
     return [column for column in _GAINED if column not in present]
 
 
-def _interrupted(connection: sqlite3.Connection) -> Iterator[int]:
+def _interrupted(connection: Session) -> Iterator[int]:
     """Yield the ids of applies that have no end, and whose process is not known to run."""
     for number, process in connection.execute(_UNENDED).fetchall():
         if _state_of("started", process) != "running":
@@ -286,13 +304,13 @@ def _texts(changes: Iterable[Change]) -> dict[str, str]:
     return {text_digest(text): text for text in distinct if _fits(text)}
 
 
-def _drop_old(connection: sqlite3.Connection, last: int) -> None:
+def _drop_old(connection: Session, last: int) -> None:
     """Drop the applies up to `last`, and the texts that nothing names any more."""
     if last <= 0:
         return
-    named = connection.execute(_NAMED_BY_OLD, {"last": last}).fetchall()
+    named = connection.execute(_NAMED_BY_OLD, (last, last)).fetchall()
     connection.execute(_DROP_APPLIES, (last,))
-    connection.executemany(_DROP_TEXT, ({"digest": name} for (name,) in named))
+    connection.executemany(_DROP_TEXT, ((name,) for (name,) in named))
 
 
 def _entry(row: Sequence[Any]) -> Entry:

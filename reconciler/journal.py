@@ -1,4 +1,4 @@
-"""How things stand, kept beside an SQLite store or in a file of its own: conditions, and what was last seen.
+"""How things stand, kept beside the gateways of an SQL store or in a file: conditions, and what was last seen.
 
 It records and decides nothing, and losing it loses no gateway. Its tables only ever gain columns that have defaults; a
 table whose meaning changes gets another name, so that older and newer versions can share a file.
@@ -6,19 +6,23 @@ table whose meaning changes gets another name, so that older and newer versions 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.conditions import Condition, carried_over
-from reconciler.database import Tables, errors_of, open_database
+from reconciler.database import SqliteTables, errors_of, open_database
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_TABLES: Final = (
+    from reconciler.core.lease import Fence
+    from reconciler.tables import Session, Tables
+
+TABLES: Final = (
     """
     CREATE TABLE IF NOT EXISTS reconciler_conditions (
         gateway           TEXT NOT NULL,
@@ -41,6 +45,15 @@ _TABLES: Final = (
     ) WITHOUT ROWID
     """,
 )
+TOOL_TABLES: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS reconciler_tools (
+        gateway TEXT NOT NULL PRIMARY KEY,
+        names   TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+"""What came with a later version."""
 
 _CONDITION: Final = "type, status, reason, message, observed_revision, since"
 _OBSERVATION: Final = "gateway, verified_at, ready, tools, leaf_not_after"
@@ -49,36 +62,50 @@ _CONDITIONS_OF: Final = f"SELECT {_CONDITION} FROM reconciler_conditions WHERE g
 _CONDITIONS: Final = f"SELECT gateway, {_CONDITION} FROM reconciler_conditions ORDER BY gateway, type"  # noqa: S608 - as above
 _ADD_CONDITION: Final = f"INSERT INTO reconciler_conditions (gateway, {_CONDITION}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - as above
 _OBSERVATIONS: Final = f"SELECT {_OBSERVATION} FROM reconciler_observations ORDER BY gateway"  # noqa: S608 - as above
-_SET_OBSERVATION: Final = f"INSERT OR REPLACE INTO reconciler_observations ({_OBSERVATION}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - as above
+_SET_OBSERVATION: Final = f"INSERT INTO reconciler_observations ({_OBSERVATION}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - as above
 _FORGET_CONDITIONS: Final = "DELETE FROM reconciler_conditions WHERE gateway = ?"
 _FORGET_OBSERVATIONS: Final = "DELETE FROM reconciler_observations WHERE gateway = ?"
+_TOOLS: Final = "SELECT gateway, names FROM reconciler_tools"
+_SET_TOOLS: Final = "INSERT INTO reconciler_tools (gateway, names) VALUES (?, ?)"
+_FORGET_TOOLS: Final = "DELETE FROM reconciler_tools WHERE gateway = ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the last look at an upstream found. `tools` counts them; without TLS there is no `leaf_not_after`."""
+    """What the last look at an upstream found. `tools` counts them; without TLS there is no `leaf_not_after`.
+
+    `names` are those of the tools; where a look did not learn them, it is None, and those known before are kept.
+    """
 
     verified_at: datetime
     ready: bool
     tools: int
     leaf_not_after: datetime | None
+    names: tuple[str, ...] | None = None
 
 
 class Journal:
-    """The journal in an SQLite file; without a connection, in a file that does not exist yet and reads as empty.
+    """The journal in tables of ours. With a `fence`, nothing is written once its lease is another's.
 
-    Every method raises StoreBusyError when another writer holds the file, and StoreError when it cannot be used.
+    Every method raises StoreBusyError when another writer holds them, and StoreError when they cannot be used.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection | None) -> None:
-        self._tables = Tables(path, connection)
+    def __init__(self, tables: Tables, fence: Fence | None = None) -> None:
+        self._tables = tables
+        self._fence = fence
 
     def record_conditions(self, conditions: Mapping[str, Sequence[Condition]]) -> None:
         """Replace the conditions of the named gateways; each keeps its `since` unless its status flipped."""
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
             rows = [row for name, new in conditions.items() for row in _carried(connection, name, new)]
             connection.executemany(_FORGET_CONDITIONS, ((name,) for name in conditions))
             connection.executemany(_ADD_CONDITION, rows)
+
+    def conditions_of(self, names: Iterable[str]) -> dict[str, tuple[Condition, ...]]:
+        """Return the conditions of these gateways, by name, as far as any are kept."""
+        with self._tables.errors():
+            found = ((name, self._tables.rows(_CONDITIONS_OF, (name,))) for name in names)
+            return {name: tuple(_condition(row) for row in rows) for name, rows in found if rows}
 
     def conditions(self) -> dict[str, tuple[Condition, ...]]:
         """Return the conditions of every gateway, by name, each gateway's in the order of their types."""
@@ -90,27 +117,39 @@ class Journal:
 
     def record_observations(self, sightings: Mapping[str, Sighting]) -> None:
         """Replace what was last seen of the named gateways."""
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
+            connection.executemany(_FORGET_OBSERVATIONS, ((name,) for name in sightings))
             connection.executemany(_SET_OBSERVATION, (_sighting_row(name, seen) for name, seen in sightings.items()))
+            learnt = {name: seen.names for name, seen in sightings.items() if seen.names is not None}
+            connection.executemany(_FORGET_TOOLS, ((name,) for name in learnt))
+            connection.executemany(_SET_TOOLS, ((name, json.dumps(names)) for name, names in learnt.items()))
 
     def observations(self) -> dict[str, Sighting]:
         """Return what was last seen of each gateway, by name."""
         with self._tables.errors():
-            return {name: _sighting(*row) for name, *row in self._tables.rows(_OBSERVATIONS)}
+            tools = {name: _names(text) for name, text in self._tables.rows(_TOOLS)}
+            found = {name: _sighting(*row) for name, *row in self._tables.rows(_OBSERVATIONS)}
+            return {name: replace(seen, names=tools.get(name)) for name, seen in found.items()}
+
+    def tools(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the tools that were last seen behind each gateway, by its name."""
+        with self._tables.errors():
+            return {name: _names(text) for name, text in self._tables.rows(_TOOLS)}
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop what is kept of gateways that are no more."""
         gone = [(name,) for name in names]
-        with self._tables.writing() as connection:
+        with self._tables.writing(self._fence) as connection:
             connection.executemany(_FORGET_CONDITIONS, gone)
             connection.executemany(_FORGET_OBSERVATIONS, gone)
+            connection.executemany(_FORGET_TOOLS, gone)
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the tables."""
         self._tables.close()
 
 
-def open_journal(path: Path, *, create: bool) -> Journal:
+def open_journal(path: Path, *, create: bool, fence: Fence | None = None) -> Journal:
     """Return the journal in the file at `path`, which may be that of an SQLite store.
 
     Without `create`, a file that does not exist reads as empty, and stays away.
@@ -119,15 +158,29 @@ def open_journal(path: Path, *, create: bool) -> Journal:
         StoreError: the file is not a database, or another program's.
     """
     with errors_of(path):
-        return Journal(path, open_database(path, _create_tables, create=create))
+        return Journal(SqliteTables(path, open_database(path, _create_tables, create=create)), fence)
+
+
+def open_journal_at(url: str, environ: Mapping[str, str], *, create: bool, fence: Fence | None = None) -> Journal:
+    """Return the journal beside the gateways of a PostgreSQL store.
+
+    Raises:
+        StoreError: the database cannot be reached, or its tables are another program's.
+    """
+    from reconciler.postgresql.address import address_of
+    from reconciler.postgresql.tables import PostgresqlTables
+
+    return Journal(
+        PostgresqlTables(address_of(url, environ), "the journal", (TABLES, TOOL_TABLES), create=create), fence
+    )
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    for statement in _TABLES:
+    for statement in (*TABLES, *TOOL_TABLES):
         connection.execute(statement)
 
 
-def _carried(connection: sqlite3.Connection, name: str, new: Sequence[Condition]) -> Iterator[tuple[str, ...]]:
+def _carried(connection: Session, name: str, new: Sequence[Condition]) -> Iterator[tuple[str, ...]]:
     previous = {row[0]: _condition(row) for row in connection.execute(_CONDITIONS_OF, (name,))}
     for condition in new:
         kept = carried_over(previous.get(condition.type), condition)
@@ -141,9 +194,13 @@ def _condition(row: Sequence[Any]) -> Condition:
 
 def _sighting_row(name: str, seen: Sighting) -> tuple[object, ...]:
     leaf = seen.leaf_not_after.isoformat() if seen.leaf_not_after else None
-    return name, seen.verified_at.isoformat(), seen.ready, seen.tools, leaf
+    return name, seen.verified_at.isoformat(), int(seen.ready), seen.tools, leaf
 
 
 def _sighting(verified_at: str, ready: int, tools: int, leaf_not_after: str | None) -> Sighting:
     leaf = datetime.fromisoformat(leaf_not_after) if leaf_not_after else None
     return Sighting(datetime.fromisoformat(verified_at), bool(ready), tools, leaf)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(map(str, json.loads(text)))

@@ -9,6 +9,7 @@ from reconciler.core.desired import Material, assemble, referenced_files
 from reconciler.core.lint import Across, lint
 from reconciler.core.manifest import read_manifests
 from reconciler.core.problems import in_order
+from reconciler.core.reviewed_tools import referenced_locks
 from reconciler.core.strict_yaml import locate
 from reconciler.parallel import spread
 
@@ -56,21 +57,31 @@ def compile_tree(
     """
     read = spread(lambda file: read_manifests(*file, schemas), list(snapshot.files.items()))
     manifests = [manifest for file in read for manifest in file.manifests]
-    files = source.read(referenced_files(manifests))
+    files = source.read([*referenced_files(manifests), *referenced_locks(manifests, snapshot.lock_files)])
     material = Material(
         manifests=manifests,
         texts=snapshot.files,
         files=files,
         pem_files=sorted(snapshot.pem_files),
+        lock_files=snapshot.lock_files,
         problems=[*snapshot.problems, *(problem for file in read for problem in file.problems)],
         whole=snapshot.whole,
     )
     desired = assemble(material, now, expiry_warning_days=expiry_warning_days)
+    return Compiled(judged_across(desired, material, targets, every_target=every_target), files.data)
+
+
+def judged_across(
+    desired: DesiredState, material: Material, targets: Sequence[TargetScope], *, every_target: bool
+) -> DesiredState:
+    """Return the desired state with what is wrong across its manifests."""
     whole = desired.complete and every_target
-    across = Across(desired.gateways, desired.bundles, manifests, snapshot.pem_files, whole, targets)
-    found = _placed(lint(across), manifests, snapshot.files)
-    problems = in_order((*desired.problems, *found))
-    return Compiled(replace(desired, problems=problems), files.data)
+    pem_files = frozenset(material.pem_files)
+    across = Across(
+        desired.gateways, desired.bundles, material.manifests, pem_files, whole, targets, material.lock_files
+    )
+    found = _placed(lint(across), material.manifests, material.texts)
+    return replace(desired, problems=in_order((*desired.problems, *found)))
 
 
 def _placed(

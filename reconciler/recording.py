@@ -1,11 +1,12 @@
 """Writes down what a run did and saw: the journal and the history of a settings' store, and what goes into them.
 
-They lie in the file of an SQLite store; for other stores in `.reconciler/` beside the manifests, which is made by the
-first run that writes. Reading makes nothing.
+They lie beside the gateways of an SQL store; for other stores in `.reconciler/` beside the manifests, which is made by
+the first run that writes. Reading makes nothing.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,47 +15,119 @@ from reconciler.errors import StoreError
 from reconciler.settings import shown_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from reconciler.core.conditions import Condition
     from reconciler.core.history import Commit, Entry
+    from reconciler.core.lease import Fence
     from reconciler.core.model import Audit, Change, DesiredState, Outcome
     from reconciler.core.planning import Plan
     from reconciler.core.verification import Verified
     from reconciler.engine import Engine, OnError, Prober, Result
     from reconciler.history import History
-    from reconciler.journal import Journal
+    from reconciler.journal import Journal, Sighting
+    from reconciler.leases import Lease
+    from reconciler.ledger import Ledger
     from reconciler.settings import Settings
 
 DIRECTORY: Final = ".reconciler"
 
+_POSTGRESQL: Final = "postgresql:"
+_KUBERNETES: Final = "kubernetes:"
+
 
 @contextmanager
-def journal_of(settings: Settings, *, create: bool) -> Iterator[Journal | None]:
-    """Yield the journal of the store, or None where a store has none."""
-    from reconciler.journal import open_journal
+def journal_of(
+    settings: Settings, *, create: bool, fence: Fence | None = None, environ: Mapping[str, str] = os.environ
+) -> Iterator[Journal | None]:
+    """Yield the journal of the store, or None where a store has none.
 
-    path = _file_of(settings, create=create)
-    if path is None:
+    With a `fence`, nothing is written once its lease is another's. `environ` has the password of a database.
+    """
+    from reconciler.journal import open_journal, open_journal_at
+
+    if settings.target.store.startswith(_POSTGRESQL):
+        journal = open_journal_at(settings.target.store, environ, create=create, fence=fence)
+    elif (path := _file_of(settings, create=create)) is not None:
+        journal = open_journal(path, create=create, fence=_local(settings, fence))
+    else:
         yield None
         return
-    with closing(open_journal(path, create=create)) as journal:
+    with closing(journal):
         yield journal
 
 
 @contextmanager
-def history_of(settings: Settings, *, create: bool) -> Iterator[History | None]:
-    """Yield the history of the store, or None where a store has none."""
-    from reconciler.history import open_history
+def history_of(
+    settings: Settings, *, create: bool, fence: Fence | None = None, environ: Mapping[str, str] = os.environ
+) -> Iterator[History | None]:
+    """Yield the history of the store, or None where a store has none. It is opened as the journal is."""
+    from reconciler.history import open_history, open_history_at
 
-    path = _file_of(settings, create=create)
-    if path is None:
+    if settings.target.store.startswith(_POSTGRESQL):
+        history = open_history_at(settings.target.store, environ, create=create, fence=fence)
+    elif (path := _file_of(settings, create=create)) is not None:
+        history = open_history(path, create=create, fence=_local(settings, fence))
+    else:
         yield None
         return
-    with closing(open_history(path, create=create)) as history:
+    with closing(history):
         yield history
+
+
+@contextmanager
+def ledger_of(
+    settings: Settings, *, create: bool, fence: Fence | None = None, environ: Mapping[str, str] = os.environ
+) -> Iterator[Ledger | None]:
+    """Yield the ledger of the store, or None where a store has none. It is opened as the journal is."""
+    from reconciler.ledger import open_ledger, open_ledger_at
+
+    store = settings.target.store
+    if not settings.history_keep:
+        yield None
+        return
+    if store.startswith(_POSTGRESQL):
+        ledger = open_ledger_at(store, environ, create=create, fence=fence)
+    elif (path := _file_of(settings, create=create)) is not None:
+        name = "" if store.startswith("sqlite:") else shown_store(store)
+        ledger = open_ledger(path, name, create=create, fence=_local(settings, fence))
+    else:
+        yield None
+        return
+    with closing(ledger):
+        yield ledger
+
+
+def lease_of(settings: Settings, *, environ: Mapping[str, str] = os.environ) -> Lease | None:
+    """Return the lease of the target, or None where a store has no room for one. It is the caller's to close.
+
+    It lies in the cluster of a Kubernetes store, else where the journal does, under the name that the target puts into
+    its stamps: targets that share a database have a lease each, and whatever writes for the same target anywhere has
+    the same one.
+
+    Raises:
+        InputError: there is no usable way into the cluster.
+        StoreError: the database cannot be reached.
+    """
+    from reconciler.history import this_process
+    from reconciler.leases.kubernetes import open_kubernetes_lease
+    from reconciler.leases.postgresql import open_postgresql_lease
+    from reconciler.leases.sqlite import open_sqlite_lease
+
+    name = settings.stamp_owner
+    if settings.target.store.startswith(_POSTGRESQL):
+        return open_postgresql_lease(settings.target.store, environ, name, this_process())
+    if settings.target.store.startswith(_KUBERNETES):
+        return open_kubernetes_lease(settings.target.store, environ, name, this_process())
+    path = _file_of(settings, create=True)
+    return None if path is None else open_sqlite_lease(path, name, this_process())
+
+
+def _local(settings: Settings, fence: Fence | None) -> Fence | None:
+    """Return the fence that a file of this host has to obey: none where the lease is not in it but in a cluster."""
+    return None if settings.target.store.startswith(_KUBERNETES) else fence
 
 
 def _file_of(settings: Settings, *, create: bool) -> Path | None:
@@ -112,6 +185,8 @@ class Recorder:
         self._rollback_of = 0
         self._id = 0
         self._interrupted: tuple[int, ...] = ()
+        self._key_id = engine.signatures.key_id
+        self._signed: set[str] = set()
 
     def apply(
         self,
@@ -134,7 +209,7 @@ class Recorder:
         except StoreError as error:
             self._fail(plan, error)
             raise
-        record_verified(self._settings, self._engine.examined_changes(result), self._clock())
+        record_verified(self._settings, self._engine.examined_changes(result, desired), self._clock(), self._by.fence)
         return Recorded(result, self._id, self._interrupted)
 
     def begin(self, plan: Plan, changes: Sequence[Change]) -> None:
@@ -153,25 +228,41 @@ class Recorder:
             store=shown_store(self._settings.target.store),
             rollback_of=self._rollback_of,
         )
-        with history_of(self._settings, create=True) as history:
+        with history_of(self._settings, create=True, fence=self._by.fence) as history:
             if history is not None:
                 self._id, self._interrupted = history.begin(entry, changes, self._settings.history_keep)
+        if self._key_id and changes:
+            with ledger_of(self._settings, create=True, fence=self._by.fence) as ledger:
+                if ledger is not None:
+                    ledger.begin(self._id, self._by.at, changes, self._key_id)
+                    self._signed = {change.name for change in changes}
 
     def end(self, plan: Plan, outcomes: Sequence[Outcome]) -> None:
         """Write down what became of each change."""
         if not self._id:
             self.begin(plan, ())
         if self._id:
-            with history_of(self._settings, create=True) as history:
+            with history_of(self._settings, create=True, fence=self._by.fence) as history:
                 if history is not None:
                     history.finish(self._id, self._clock(), plan.changes, outcomes)
+        self._note_signed(plan, outcomes)
         self._note_conditions(plan, outcomes)
+
+    def _note_signed(self, plan: Plan, outcomes: Sequence[Outcome]) -> None:
+        if not self._signed:
+            return
+        both = zip(plan.changes, outcomes, strict=True)
+        made = [(change, outcome) for change, outcome in both if change.name in self._signed]
+        with ledger_of(self._settings, create=True, fence=self._by.fence) as ledger:
+            if ledger is not None:
+                changes, ends = [change for change, _ in made], [outcome for _, outcome in made]
+                ledger.finish(self._id, self._clock(), changes, ends)
 
     def _fail(self, plan: Plan, error: StoreError) -> None:
         if not self._id:
             return
         # Where the history cannot be written any more, the entry stays without an end, and the first error is told.
-        with suppress(StoreError), history_of(self._settings, create=True) as history:
+        with suppress(StoreError), history_of(self._settings, create=True, fence=self._by.fence) as history:
             if history is not None:
                 history.fail(self._id, self._clock(), len(plan.changes), str(error))
 
@@ -183,7 +274,7 @@ class Recorder:
         applied = {each.name for each in outcomes if each.status == "applied"}
         lost = (each for each in plan.changes if each.name in applied)
         gone = [each.held_as for each in lost if each.action is Action.DELETE or each.held_as != each.name]
-        with journal_of(self._settings, create=True) as journal:
+        with journal_of(self._settings, create=True, fence=self._by.fence) as journal:
             if journal is not None:
                 found = {each.name: (synced(each, revisions[each.name], self._by.at),) for each in outcomes}
                 journal.record_conditions(found)
@@ -206,35 +297,53 @@ def read_entry(settings: Settings, number: int) -> Entry | None:
         return history.entry(number) if history is not None else None
 
 
-def record_verified(settings: Settings, results: Sequence[Verified], now: datetime) -> None:
+def record_verified(settings: Settings, results: Sequence[Verified], now: datetime, fence: Fence | None = None) -> None:
     """Write down what verification found of the gateways that were looked at; what is known besides is kept."""
     from reconciler.core.verification import verified_conditions
-    from reconciler.journal import Sighting
 
     seen = {each.name: each.observation for each in results if each.observation is not None}
     if not seen:
         return
-    with journal_of(settings, create=True) as journal:
+    with journal_of(settings, create=True, fence=fence) as journal:
         if journal is None:
             return
-        known = journal.conditions()
+        known = journal.conditions_of(seen)
         found = {each.name: verified_conditions(each, now) for each in results if each.name in seen}
         journal.record_conditions({name: _merged(known.get(name, ()), new) for name, new in found.items()})
-        journal.record_observations(
-            {
-                name: Sighting(
-                    verified_at=now,
-                    ready=observation.ok,
-                    tools=len(observation.mcp.tools) if observation.mcp else 0,
-                    leaf_not_after=observation.tls.chain[0].not_after
-                    if observation.tls and observation.tls.chain
-                    else None,
-                )
-                for name, observation in seen.items()
-            }
+        journal.record_observations(sightings(results, now))
+
+
+def seen_tools(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the names of the tools that were last seen behind each gateway of the store, as far as that is known."""
+    with suppress(StoreError), journal_of(settings, create=False) as journal:
+        return journal.tools() if journal is not None else {}
+    return {}
+
+
+def sightings(results: Sequence[Verified], now: datetime) -> dict[str, Sighting]:
+    """Return what was seen of those upstreams that were looked at, by name."""
+    from reconciler.journal import Sighting
+
+    return {
+        each.name: Sighting(
+            verified_at=now,
+            ready=each.observation.ok,
+            tools=len(each.observation.mcp.tools) if each.observation.mcp else 0,
+            leaf_not_after=each.observation.tls.chain[0].not_after
+            if each.observation.tls and each.observation.tls.chain
+            else None,
+            names=each.observation.mcp.tool_names
+            if each.observation.mcp and each.observation.mcp.tools_known
+            else None,
         )
+        for each in results
+        if each.observation is not None
+    }
 
 
 def _merged(known: Sequence[Condition], new: Sequence[Condition]) -> tuple[Condition, ...]:
-    types = {condition.type for condition in new}
+    """Return what is known with what is new; what was observed before and is not any more is over."""
+    from reconciler.core.verification import OBSERVED
+
+    types = {*OBSERVED, *(condition.type for condition in new)}
     return (*(condition for condition in known if condition.type not in types), *new)

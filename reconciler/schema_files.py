@@ -11,7 +11,7 @@ from reconciler.errors import ReconcilerError
 if TYPE_CHECKING:
     from reconciler.core.schema import Schemas
 
-_KINDS: Final = {"Gateway": "gateway", "Defaults": "defaults", "Config": "config"}
+_KINDS: Final = {"Gateway": "gateway", "Defaults": "defaults", "Config": "config", "Keyring": "keyring"}
 
 
 def schema_texts() -> dict[str, str]:

@@ -7,6 +7,7 @@ config file: the directory given, `sqlite:///gateways.db`, safe limits.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.lint import TargetScope
     from reconciler.core.planning import Policy
+    from reconciler.core.signing import TrustedKey
 
 CONFIG_NAME: Final = "reconciler.yaml"
 DEFAULT_STORE: Final = "sqlite:///gateways.db"
@@ -29,7 +31,10 @@ DEFAULT_OWNER: Final = "reconciler"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store, the part of the tree that belongs in it, and how far an apply may go."""
+    """A store, the part of the tree that belongs in it, and how far an apply may go.
+
+    `siblings` are the other targets of the config file that have the same store.
+    """
 
     name: str = "default"
     store: str = DEFAULT_STORE
@@ -39,14 +44,7 @@ class Target:
     prune: bool = False
     limits: Limits = Limits()
     location: Location = field(default=Location(CONFIG_NAME), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedKey:
-    """A public key that reviewed config trusts: PEM text, or base64 of the raw 32 bytes."""
-
-    name: str
-    public_key: str
+    siblings: tuple[Target, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,8 @@ class Settings:
     `paths` are root-relative. `whole` says whether they are the targets' whole tree: only then does absence mean
     removal. `other_targets` are those of the config file that were not chosen.
     `history_keep` is how many applies are kept, 0 for none.
-    `signing_key` is a reference such as `file:…` or `env:…`, never a key.
+    `signing_key` is a reference such as `file:…` or `env:…`, never a key. `trusted_keys` are those of
+    `keys/trusted.yaml`, in force or not.
     """
 
     root: Path
@@ -72,6 +71,17 @@ class Settings:
     expiry_warning_days: int = 30
     history_keep: int = 1000
     levels: Levels = field(default_factory=Levels)
+
+    @property
+    def stamp_owner(self) -> str:
+        """The owner as it stands in stamps: with the target's name where several targets share a store.
+
+        Each then prunes only what it wrote itself, whatever it may know of the others.
+
+        Raises:
+            InputError: there are several targets.
+        """
+        return f"{self.owner}/{self.target.name}" if self.target.siblings else self.owner
 
     @property
     def target(self) -> Target:
@@ -99,7 +109,7 @@ def load_settings(paths: tuple[Path, ...], config: Path | None = None, target: s
     if found is None:
         return _without_config(paths)
     root = found.parent
-    spec, place = _read_config(found)
+    spec, place = _read_document(found, found.name, "Config")
     every = _targets(spec, root, place)
     targets = _choose(every, target)
     tops = {target.path for target in targets}
@@ -116,6 +126,7 @@ def load_settings(paths: tuple[Path, ...], config: Path | None = None, target: s
         levels=_levels(spec, place),
         expiry_warning_days=spec.get("expiryWarningDays", 30),
         history_keep=spec.get("history", {}).get("keep", 1000),
+        trusted_keys=trusted_keys(root),
         **_signing(spec.get("signing", {}), root),
     )
 
@@ -145,31 +156,78 @@ def _without_config(paths: tuple[Path, ...]) -> Settings:
     return Settings(root=root, paths=relative, whole=whole, targets=(target,))
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], Callable[..., Location]]:
-    """Return the spec of a config file, and what gives the place of a JSON Pointer in it."""
+def _read_document(path: Path, name: str, kind: str) -> tuple[dict[str, Any], Callable[..., Location]]:
+    """Return the spec of the one document of this kind in a file, and what gives the place of a JSON Pointer in it."""
     from reconciler.core.manifest import read_manifests
     from reconciler.core.strict_yaml import locate
     from reconciler.schema_files import load_schemas
     from reconciler.sources.directory import read_config
 
     data = read_config(path)
-    read = read_manifests(path.name, data, load_schemas())
+    read = read_manifests(name, data, load_schemas())
     if has_errors(read.problems):
         raise ProblemsError(read.problems)
-    configs = [manifest for manifest in read.manifests if manifest.kind == "Config"]
-    if len(configs) != 1:
-        raise InputError(f"{path} holds {len(configs)} documents of kind Config", fix="it needs exactly one")
-    return configs[0].spec, functools.partial(locate, path.name, data, configs[0].document)
+    found = [manifest for manifest in read.manifests if manifest.kind == kind]
+    if len(found) != 1:
+        raise InputError(f"{path} holds {len(found)} documents of kind {kind}", fix="it needs exactly one")
+    return found[0].spec, functools.partial(locate, name, data, found[0].document)
+
+
+def trusted_keys(root: Path) -> tuple[TrustedKey, ...]:
+    """Return the keys of the `keys/trusted.yaml` of a repository; nothing where there is none.
+
+    Raises:
+        ProblemsError: the file has problems.
+        InputError: it cannot be read, or holds something else than one keyring.
+    """
+    from reconciler.core.keyring import PLACE
+
+    path = root / PLACE
+    return keyring_file(path, PLACE) if path.exists() else ()
+
+
+def keyring_file(path: Path, name: str = "") -> tuple[TrustedKey, ...]:
+    """Return the keys in a file of trusted keys, which problems call by `name`.
+
+    Raises:
+        ProblemsError: the file has problems.
+        InputError: it cannot be read, or holds something else than one keyring.
+    """
+    from reconciler.core.keyring import read_keyring
+
+    spec, place = _read_document(path, name or path.name, "Keyring")
+    keys, problems = read_keyring(spec, place)
+    if problems:
+        raise ProblemsError(problems)
+    return keys
 
 
 def _targets(spec: Mapping[str, Any], root: Path, place: Callable[..., Location]) -> tuple[Target, ...]:
     shared = {"path": spec.get("path", "."), "store": spec.get("store", DEFAULT_STORE)}
     if "targets" not in spec:
         return (_target({**shared, "name": "default"}, root, place("/spec")),)
-    return tuple(
+    every = [
         _target({**shared, **document}, root, place(f"/spec/targets/{index}"))
         for index, document in enumerate(spec["targets"])
-    )
+    ]
+    return tuple(replace(target, siblings=_siblings(target, every)) for target in every)
+
+
+def _siblings(target: Target, every: Iterable[Target]) -> tuple[Target, ...]:
+    place = _place_of(target.store)
+    return tuple(other for other in every if other.name != target.name and _place_of(other.store) == place)
+
+
+def _place_of(store: str) -> str:
+    """Return a store's URL without what may differ between two URLs of one store."""
+    if not store.startswith("postgresql:"):
+        return store
+    base, _, query = store.partition("?")
+    place = re.sub(r"(?<=//)[^/@]*@", "", base).lower()
+    options = dict(each.partition("=")[::2] for each in query.split("&"))
+    host, _, database = place.removeprefix("postgresql://").partition("/")
+    port = options.get("port", "5432")
+    return f"{options.get('host', host).removesuffix(f':{port}')}/{database}?{options.get('schema', 'public')}"
 
 
 def _target(document: Mapping[str, Any], root: Path, location: Location) -> Target:
@@ -230,9 +288,10 @@ def _signing(spec: Mapping[str, Any], root: Path) -> dict[str, Any]:
         key = f"env:{reference['env']}"
     elif "file" in reference:
         key = f"file:{root / reference['file']}"
+    elif "signer" in reference:
+        key = reference["signer"]
     return {
         "signing_key": key,
-        "trusted_keys": tuple(TrustedKey(key["name"], key["publicKey"]) for key in spec.get("trustedKeys", ())),
         "allow_unsigned": spec.get("allowUnsigned", False),
     }
 
@@ -244,7 +303,9 @@ def with_overrides(settings: Settings, target: Mapping[str, Any], limits: Mappin
         InputError: a store is given, and there are several targets.
     """
     given, bounds = _given(target), _given(limits)
-    targets = (settings.target,) if "store" in given else settings.targets
+    targets = settings.targets
+    if "store" in given:
+        given["siblings"], targets = (), (settings.target,)
     changed = (replace(each, **given, limits=replace(each.limits, **bounds)) for each in targets)
     return replace(settings, targets=tuple(changed))
 

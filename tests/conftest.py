@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from live_contextforge import alone, running_contextforge
+from live_postgresql import running_postgresql
 from raw_servers import VALID, RawServer
 from terminal import Terminal
 
@@ -16,6 +18,18 @@ from reconciler.demo.pki import Authority
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from live_contextforge import ContextForge
+    from live_postgresql import PostgreSQL
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which API server the Kubernetes store was tested against."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    which = (
+        f"etcd and kube-apiserver of {assets}" if assets else "a fake API server; `make envtest` prepares a real one"
+    )
+    terminalreporter.write_line(f"Kubernetes: {which}")
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +48,34 @@ def root() -> Authority:
 def issuing(root: Authority) -> Authority:
     """An intermediate below it."""
     return root.issue_authority("Payments Issuing CA")
+
+
+@pytest.fixture(scope="session")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all the workers of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def shared_contextforge(run_directory: Path) -> Iterator[ContextForge]:
+    """The one IBM ContextForge of this test run, for what may not depend on `contextforge`."""
+    with running_contextforge(run_directory / "contextforge") as running:
+        yield running
+
+
+@pytest.fixture
+def contextforge(shared_contextforge: ContextForge, run_directory: Path) -> Iterator[ContextForge]:
+    """The one IBM ContextForge of this test run, left to this test alone for as long as it lasts."""
+    with alone(run_directory / "contextforge"):
+        yield shared_contextforge
+
+
+@pytest.fixture(scope="session")
+def postgresql(run_directory: Path) -> Iterator[PostgreSQL]:
+    """The one PostgreSQL of this test run, for tests that keep to a schema of their own."""
+    with running_postgresql(run_directory / "postgresql") as running:
+        yield running
 
 
 @pytest.fixture
@@ -57,3 +99,16 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     at("keys", "generate", str(tmp_path / "signing.key"))
     monkeypatch.setenv("RECONCILER_SIGNING_KEY_FILE", str(tmp_path / "signing.key"))
     return at
+
+
+@pytest.fixture
+def contextforge_terminal(
+    terminal: Terminal, contextforge: ContextForge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Terminal]:
+    """A terminal whose store is the IBM ContextForge of this test run, emptied, which verifies our signatures."""
+    (tmp_path / "signing.key").write_text(contextforge.signing_key)
+    monkeypatch.setenv("RECONCILER_STORE", f"contextforge+{contextforge.url}")
+    monkeypatch.setenv("RECONCILER_CONTEXTFORGE_TOKEN", contextforge.token)
+    contextforge.empty()
+    yield terminal
+    contextforge.empty()

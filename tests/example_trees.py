@@ -36,6 +36,7 @@ NOW: Final = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 """The moment at which the committed certificates are valid, or are not on purpose."""
 
 NOT_SHOWN: Final = {
+    "ca-reference-unreadable": "`reconciler plan` says it, which asks the cluster",
     "bundle-empty": "a file without a certificate is an error of its own, and a list without a file one of the schema",
     **dict.fromkeys(
         ("bundle-not-genuine", "not-expressible", "row-not-canonical", "secret-to-fill-in"),
@@ -173,22 +174,28 @@ kind: Config
 metadata:
   name: example
 spec:
-  store: kuadrant://mcp-system
+  store: kubernetes:///mcp-system
 """
-MANY: Final = "---\n".join(TLS.replace("payments", f"payments-{number}") for number in range(1, 18))
+ROUTED: Final = f"{TLS}  kuadrant:\n    route: payments\n"
+MANY: Final = "---\n".join(ROUTED.replace("payments", f"payments-{number}") for number in range(1, 18))
 ILLUSTRATED: Final[Callable[[int], str]] = runpy.run_path(str(HERE / "make.py"))["illustrated"]
 ELSEWHERE: Final = "---\napiVersion: v1\nkind: ConfigMap\n"
 
 MADE_PAIRS: Final[Mapping[str, tuple[Files, Files, Sequence[str]]]] = {
     "bundle-too-large-for-platform": (
-        {"reconciler.yaml": KUADRANT, "payments.yaml": TLS, "ca.pem": ILLUSTRATED(50_000)},
-        {"reconciler.yaml": KUADRANT, "payments.yaml": TLS, "ca.pem": ROOT},
+        {"reconciler.yaml": KUADRANT, "payments.yaml": ROUTED, "ca.pem": ILLUSTRATED(50_000)},
+        {"reconciler.yaml": KUADRANT, "payments.yaml": ROUTED, "ca.pem": ROOT},
         ["payments.yaml:9:5 bundle-too-large-for-platform"],
+    ),
+    "bundle-shared-by-many": (
+        {"reconciler.yaml": KUADRANT, "payments.yaml": MANY, "ca.pem": ILLUSTRATED(7_000)},
+        {"reconciler.yaml": KUADRANT, "payments.yaml": MANY, "ca.pem": ROOT},
+        ["reconciler.yaml:5:1 bundle-shared-by-many"],
     ),
     "bundles-too-large-for-platform": (
         {"reconciler.yaml": KUADRANT, "payments.yaml": MANY, "ca.pem": ILLUSTRATED(47_000)},
         {"reconciler.yaml": KUADRANT, "payments.yaml": MANY, "ca.pem": ROOT},
-        ["reconciler.yaml:5:1 bundles-too-large-for-platform"],
+        ["reconciler.yaml:5:1 bundles-too-large-for-platform", "reconciler.yaml:5:1 bundle-shared-by-many"],
     ),
     "file-too-large": (
         {"payments.yaml": MANIFEST + "# a comment of one megabyte\n" * 37_500},

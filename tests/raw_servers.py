@@ -175,6 +175,40 @@ class Script:
         return answer.replace(b"\r\n", session, 1)
 
 
+def forwarding(connections: dict[str, int], heads: list[str]) -> Talk:
+    """Return a talk of an HTTP proxy: CONNECT to a place of `connections` leads to that port of this machine.
+
+    Any other request is passed on with its path alone. The head of every request is kept in `heads`.
+    """
+
+    def talk(connection: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        heads.append(head.partition(b"\r\n\r\n")[0].decode())
+        method, target, _ = heads[-1].split("\r\n")[0].split()
+        place = target if method == "CONNECT" else target.split("/")[2]
+        with socket.create_connection(("127.0.0.1", connections[place])) as beyond:
+            if method == "CONNECT":
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                beyond.sendall(head.replace(f"http://{place}".encode(), b"", 1))
+            back = Thread(target=_pump, args=[beyond, connection])
+            back.start()
+            _pump(connection, beyond)
+            back.join()
+
+    return talk
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
 def server_context(identity: Identity) -> ssl.SSLContext:
     """Return a server's context that presents `identity`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

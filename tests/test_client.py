@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -14,7 +15,8 @@ from raw_servers import VALID
 
 from reconciler.client import open_client, trust_context
 from reconciler.core.model import Action, Audit, Change, Gateway, LiveGateway, Reason, Stamp, Transport
-from reconciler.core.signing import Keyring, generate, load_private_key
+from reconciler.core.records import sign_record
+from reconciler.core.signing import Keyring, generate, load_private_key, public_text
 from reconciler.demo.pki import Authority
 from reconciler.demo.upstreams import Upstream
 from reconciler.errors import InputError, StoreError, TamperingError
@@ -34,9 +36,28 @@ def sign(text: str, private: bytes = PAIR.private) -> str:
     return load_private_key(private).sign(text.encode()).hex() if text else ""
 
 
-def row(root: Authority, url: str = "https://localhost:1/mcp", signature: str | None = None) -> LiveGateway:
-    gateway = Gateway("payments", url, Transport.STREAMABLE_HTTP, ca_certificate=root.pem, system_trust=False)
-    return LiveGateway(gateway, sign(root.pem) if signature is None else signature, None, "t")
+class Key:
+    """A signer over our key, or over that of a stranger."""
+
+    def __init__(self, private: bytes = PAIR.private) -> None:
+        self._key = load_private_key(private)
+        self.public_key = self._key.public_key().public_bytes_raw()
+
+    def sign(self, payload: bytes) -> bytes:
+        return self._key.sign(payload)
+
+
+def row(root: Authority, url: str = "https://localhost:1/mcp", **changes: Any) -> LiveGateway:
+    """Return a row as it is written: signed, bundle and all."""
+    fields: dict[str, Any] = {"ca_certificate": root.pem, "system_trust": False} | changes
+    gateway = Gateway("payments", url, Transport.STREAMABLE_HTTP, **fields)
+    stamp = Stamp("me", "a.yaml", "", "")
+    return LiveGateway(gateway, sign(gateway.ca_certificate), stamp, "t", sign_record(Key(), gateway, stamp))
+
+
+def moved(found: LiveGateway) -> LiveGateway:
+    """Return the row with the genuine bundle of another gateway, signature and all."""
+    return replace(found, gateway=replace(found.gateway, ca_certificate=EVIL.pem), signature=sign(EVIL.pem))
 
 
 def trusts(context: ssl.SSLContext, authority: Authority) -> bool:
@@ -51,23 +72,17 @@ def test_a_signed_bundle_is_trusted_alone_where_the_row_says_so(root: Authority)
 
 
 def test_a_signed_bundle_is_trusted_besides_the_system_where_the_row_says_so(root: Authority) -> None:
-    found = row(root)
-    context = trust_context(replace(found, gateway=replace(found.gateway, system_trust=True)), KEYRING)
-    assert trusts(context, root)
+    assert trusts(trust_context(row(root, system_trust=True), KEYRING), root)
 
 
 def test_a_row_without_a_bundle_has_the_trust_of_the_system(root: Authority) -> None:
-    found = row(root, signature="")
-    plain = replace(found, gateway=replace(found.gateway, ca_certificate="", system_trust=True))
-    context = trust_context(plain, KEYRING)
+    context = trust_context(row(root, ca_certificate="", system_trust=True), KEYRING)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert not trusts(context, root)
 
 
 def test_a_row_that_trusts_nothing_is_not_given_the_systems_trust(root: Authority) -> None:
-    found = row(root, signature="")
-    stripped = replace(found, gateway=replace(found.gateway, ca_certificate=""))
-    assert trust_context(stripped, KEYRING).get_ca_certs() == []
+    assert trust_context(row(root, ca_certificate=""), KEYRING).get_ca_certs() == []
 
 
 @pytest.mark.parametrize(
@@ -81,8 +96,16 @@ def test_a_row_that_trusts_nothing_is_not_given_the_systems_trust(root: Authorit
         (lambda found: with_bundle(found, f"{found.gateway.ca_certificate}\n"), "invalid"),
         (lambda found: with_bundle(found, EVIL.pem), "invalid"),
         (lambda found: with_bundle(found, ""), "invalid"),
+        (lambda found: replace(with_bundle(found, ""), signature=""), "invalid"),
+        (lambda found: replace(found, record=""), "missing"),
+        (lambda found: replace(found, record=sign("x")), "invalid"),
+        (lambda found: replace(found, stamp=None), "invalid"),
+        (lambda found: replace(found, gateway=replace(found.gateway, url="https://evil.example")), "invalid"),
+        (lambda found: replace(found, gateway=replace(found.gateway, system_trust=True)), "invalid"),
+        (moved, "invalid"),
     ],
-    ids=["removed", "made up", "upper case", "unknown", "a stranger's", "a line end more", "swapped", "emptied"],
+    ids=["removed", "made up", "upper case", "unknown", "a stranger's", "a line end more", "swapped", "emptied",
+         "emptied and unsigned", "unsigned row", "made up row", "nobody's", "another URL", "more trust", "moved"],
 )  # fmt: skip
 def test_what_was_not_signed_is_not_trusted(root: Authority, forge: object, said: str) -> None:
     assert callable(forge)
@@ -110,8 +133,10 @@ def stored(directory: Path, found: LiveGateway) -> str:
     """Write the row into a store of its own and return its URL."""
     url = f"sqlite:///{directory}/gateways.db"
     store = open_store(url, create=True)
-    stamp = Stamp("me", "a.yaml", "", "")
-    change = Change(Action.CREATE, "payments", Reason.ADDED, None, found.gateway, found.signature, stamp)
+    stamp = found.stamp
+    change = Change(
+        Action.CREATE, "payments", Reason.ADDED, None, found.gateway, found.signature, stamp, record=found.record
+    )
     (outcome,) = store.apply([change], Audit("me", "test", NOW))
     store.close()
     assert outcome.status == "applied"
@@ -134,6 +159,21 @@ def test_a_client_reaches_the_upstream_with_the_trust_of_the_store(
     assert "serverInfo" in answer.text
 
 
+def test_without_a_keyring_that_of_the_repository_counts(
+    tmp_path: Path, root: Authority, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = stored(tmp_path, row(root, upstream.url))
+    (tmp_path / "keys").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TamperingError, match="unknown"):
+        open_client(url, "payments")
+    document = {"apiVersion": "reconciler/v1", "metadata": {"name": "x"}}
+    trusted = {"keys": [{"name": "ours", "publicKey": public_text(PAIR.public)}]}
+    (tmp_path / "reconciler.yaml").write_text(json.dumps({**document, "kind": "Config", "spec": {"path": "."}}))
+    (tmp_path / "keys/trusted.yaml").write_text(json.dumps({**document, "kind": "Keyring", "spec": trusted}))
+    open_client(url, "payments").close()
+
+
 def test_another_servers_certificate_is_refused(tmp_path: Path, root: Authority, upstream: Upstream) -> None:
     upstream.switch_certificate(EVIL.issue_server(["localhost"]))
     url = stored(tmp_path, row(root, upstream.url))
@@ -142,7 +182,7 @@ def test_another_servers_certificate_is_refused(tmp_path: Path, root: Authority,
 
 
 def test_a_forged_row_opens_no_client(tmp_path: Path, root: Authority, upstream: Upstream) -> None:
-    url = stored(tmp_path, row(root, upstream.url, sign(root.pem, STRANGER.private)))
+    url = stored(tmp_path, replace(row(root, upstream.url), record=sign("x", STRANGER.private)))
     with pytest.raises(TamperingError):
         open_client(url, "payments", KEYRING)
 

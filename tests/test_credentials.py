@@ -10,6 +10,7 @@ from hypothesis import given
 from strategies import auths
 
 from reconciler.core.model import Auth, SecretReference
+from reconciler.core.oauth import TokenRequest
 from reconciler.credentials import Credentials, credentials, resolve
 from reconciler.errors import InputError
 
@@ -54,9 +55,12 @@ def test_a_query_parameter_is_carried_under_its_name() -> None:
     assert (found.headers, found.query) == ((), (("api_token", "s3cret-token"),))
 
 
-def test_oauth_needs_a_conversation_of_its_own() -> None:
-    with pytest.raises(InputError, match="OAuth are not probed yet"):
-        carried("oauth", {"clientId": "c"}, clientSecret=TOKEN)
+def test_oauth_is_a_question_to_a_token_endpoint() -> None:
+    settings = {"tokenUrl": "https://sso.example/token", "clientId": "me", "scopes": "tools.read tools.call"}
+    found = carried("oauth", settings, clientSecret=TOKEN)
+    assert (found.headers, found.query) == ((), ())
+    assert found.token == TokenRequest("https://sso.example/token", "me", "s3cret-token", ("tools.read", "tools.call"))
+    assert "s3cret" not in f"{found!r} {found.token!r}"
 
 
 def test_a_secret_is_taken_without_white_space_around_it() -> None:

@@ -23,7 +23,7 @@ from reconciler.core.model import (
     Transport,
     VerifyPolicy,
 )
-from reconciler.core.observation import McpObservation, Observation, TlsObservation
+from reconciler.core.observation import McpObservation, Observation, TlsObservation, Tool
 from reconciler.core.planning import Terms
 from reconciler.core.problems import Location, ProblemsError
 from reconciler.core.safety import Limits
@@ -43,7 +43,7 @@ NOW = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 AUDIT = Audit("me", "test", NOW)
 ROOT = Authority.root("Root", Lifetime.around(NOW))
 REQUIRED, OFF = VerifyPolicy("required"), VerifyPolicy("off")
-UP = McpObservation(True, protocol_version="2025-11-25", tools=("charge",))
+UP = McpObservation(True, protocol_version="2025-11-25", tools=(Tool("charge", ""),))
 DOWN = McpObservation(False, "ConnectionRefused", "nobody there")
 
 
@@ -393,7 +393,7 @@ def test_what_an_apply_looked_at_is_known_as_it_wrote_or_would_have_written_it()
         gateway("a", ca_certificate=ROOT.pem), gateway("b", ca_certificate=ROOT.pem), policies={"b": REQUIRED}
     )
     result = applied(over, desired, Upstreams({"https://b.example/mcp"}))
-    known = {each.name: each for each in over.examined_changes(result)}
+    known = {each.name: each for each in over.examined_changes(result, desired)}
     assert sorted(known) == ["a", "b"]
     assert [(known[name].ready, known[name].bundle, known[name].revision) for name in "ab"] == [
         (True, "valid", "main@sha1:1234"),

@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.core.history import Commit, Entry, mark_written
 from reconciler.core.model import Action, Change, Gateway, LiveGateway, Outcome, Reason, Stamp, Transport
-from reconciler.database import LENGTH_LIMIT, open_database
+from reconciler.database import LENGTH_LIMIT, SqliteTables, open_database
 from reconciler.errors import StoreBusyError, StoreError
 from reconciler.history import History, open_history, this_process
 from reconciler.stores import open_store
@@ -275,7 +275,7 @@ def test_a_history_that_does_not_exist_reads_as_empty_and_stays_away(file: Path)
 def test_another_writer_makes_the_history_busy_and_nothing_is_begun(file: Path) -> None:
     open_history(file, create=True).close()
     impatient = open_database(file, lambda opened: opened.execute("PRAGMA busy_timeout = 1"), create=False)
-    with closing(History(file, impatient)) as history, closing(sqlite3.connect(file)) as other:
+    with closing(History(SqliteTables(file, impatient))) as history, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError):
             history.begin(ENTRY, [create("a")], KEEP)

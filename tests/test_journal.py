@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.conditions import Condition, carried_over
 from reconciler.core.model import Action, Audit, Change, Gateway, Reason, Transport
-from reconciler.database import open_database
+from reconciler.database import SqliteTables, open_database
 from reconciler.errors import StoreBusyError, StoreError
 from reconciler.journal import Journal, Sighting, open_journal
 from reconciler.stores import open_store, sqlite_path
@@ -149,7 +149,7 @@ def test_a_failed_record_leaves_everything_as_it_was(journal: Journal) -> None:
 def test_another_writer_makes_the_journal_busy(file: Path) -> None:
     open_journal(file, create=True).close()
     impatient = open_database(file, lambda opened: opened.execute("PRAGMA busy_timeout = 1"), create=False)
-    with closing(Journal(file, impatient)) as journal, closing(sqlite3.connect(file)) as other:
+    with closing(Journal(SqliteTables(file, impatient))) as journal, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError):
             journal.record_conditions({"one": [READY]})

@@ -61,6 +61,13 @@ EVERY: Final[dict[str, tuple[str, ...]]] = {
     "apply": (f"apply gateways {IN_STORE}", "apply plan.json -o json", f"apply gateways {IN_STORE} -o json --prune"),
     "adopt": (f"adopt bearer --path gateways {IN_STORE}", f"adopt basic --path gateways {IN_STORE} -o json"),
     "verify": (f"verify --path gateways {IN_STORE}", f"verify --path gateways {IN_STORE} -o json"),
+    "call": (
+        f"call bearer charge --path gateways {IN_STORE}",
+        f"call bearer charge --path gateways {IN_STORE} -o json",
+    ),
+    "lock": (f"lock bearer --path gateways {IN_STORE}", f"lock bearer --path gateways {IN_STORE} -o json"),
+    "comment": ("comment gateways/bearer.yaml", "comment gateways/bearer.yaml -o json"),
+    "watch": ("watch -o jsonl --help",),  # it does not end by itself; the tests of the daemon type it
     "drift": (f"drift {IN_STORE}", f"drift {IN_STORE} -o json"),
     "status": (f"status {IN_STORE}", f"status bearer {IN_STORE}", f"status {IN_STORE} -o json"),
     "dump": (f"dump dumped {IN_STORE}",),
@@ -82,7 +89,13 @@ EVERY: Final[dict[str, tuple[str, ...]]] = {
         "ca fetch localhost:{port}",
         "ca fetch localhost:{port} -o json",
     ),
-    "keys": ("keys generate one.key", "keys generate other.key -o json"),
+    "keys": (
+        "keys generate one.key",
+        "keys generate other.key -o json",
+        *(f"keys list {IN_STORE} {form}" for form in ("", "-o json")),
+        *(f"keys rotate --path gateways {IN_STORE} {form}" for form in ("--dry-run", "-o json")),
+        *(f"keys verify --path gateways {IN_STORE} {form}" for form in ("", "-o json")),
+    ),
     "demo": ("demo --help",),  # it plays with keys and servers of its own, and is told nothing of ours
 }
 """What is typed of each command, every output format among it: a new command or format needs a line here."""
@@ -231,6 +244,7 @@ POISON: Final[dict[str, tuple[Any, ...]]] = {
     "passthrough_headers": ("{}", '["Authorization: Bearer {}"]'),
     "ca_certificate": ("{}", KEY),
     "ca_certificate_sig": ("{}",),
+    "record_sig": ("{}",),
     "signing_algorithm": ("{}",),
     "system_trust": ("{}",),
     "client_cert": ("{}", KEY),

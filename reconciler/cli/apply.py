@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import click
 
 from reconciler.cli.options import Voice, Where, command_line, voice, where
+from reconciler.cli.probing import ProgressProber, vantage
 from reconciler.cli.reconcile import Scope, scope
 from reconciler.core.hostile import printable
 from reconciler.core.model import Action
+from reconciler.core.urls import shown_url
 from reconciler.errors import GuardError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.cli.options import Command
     from reconciler.cli.reconcile import Answer, Session
+    from reconciler.core.model import Served, ToolCall, Waited
     from reconciler.core.planfile import SavedPlan, TargetPlan
+    from reconciler.core.routes import Resolved
     from reconciler.engine import OnError, Result
     from reconciler.recording import Recorded
     from reconciler.settings import Settings
@@ -30,10 +39,69 @@ _SHOWN: Final = 200
 
 
 class How(NamedTuple):
-    """How an apply goes about it: whether it looks afterwards, and what one failure means for the others."""
+    """How an apply goes about it: whether and where it looks, and what one failure means for the others.
+
+    `prove_with` is the tool that is called through the platform of each gateway that was written, and `broker` where
+    the platform tells what it makes of them.
+    """
 
     verify: bool
     on_error: OnError
+    resolved: Resolved = ()
+    prove_with: str | None = None
+    broker: str | None = None
+    broker_timeout: float | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment that a store is opened in."""
+        from reconciler.stores.access import BROKER, BROKER_TIMEOUT
+
+        seconds = "" if self.broker_timeout is None else str(self.broker_timeout)
+        return {**os.environ, BROKER: self.broker or "", BROKER_TIMEOUT: seconds}
+
+
+def _how(command: Command) -> Command:
+    """Give a command the way in which it applies as one `How`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **given: Any) -> Any:
+        how = How(**{name: given.pop(name) for name in How._fields})
+        return command(*args, how=how, **given)
+
+    decorated: Any = vantage(wrapper)
+    for option in reversed(_HOW):
+        decorated = option(decorated)
+    return cast("Command", decorated)
+
+
+_HOW: Final = (
+    click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]"),
+    click.option(
+        "--prove-with",
+        metavar="TOOL",
+        help="Call this tool, without arguments, through the platform, of each gateway that was written. ContextForge.",
+    ),
+    click.option(
+        "--broker",
+        metavar="URL",
+        envvar="RECONCILER_BROKER",
+        help="Ask the broker there, at /status, until it has taken up what was written. Kuadrant only.",
+    ),
+    click.option(
+        "--broker-timeout",
+        type=click.FloatRange(0.1, 3600),
+        metavar="SECONDS",
+        envvar="RECONCILER_BROKER_TIMEOUT",
+        help="How long the broker may take. [default: 75, in Kubernetes 180]",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(["abort", "continue"]),
+        default="continue",
+        help="Where a store has no transactions: what becomes of the others when one fails. [default: continue]",
+    ),
+)
 
 
 @click.command(
@@ -44,19 +112,15 @@ Examples:
   reconciler apply --prune                            also delete what git no longer has
   reconciler apply plan.json                          exactly what was planned and reviewed, or nothing
   reconciler apply --no-verify                        do not look at the upstreams afterwards
+  reconciler apply --prove-with ping                  and call that tool as users of the platform do
+  reconciler apply --broker http://127.0.0.1:8080     and wait until the broker has taken up its file
 """
 )
 @where()
 @scope
-@click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]")
-@click.option(
-    "--on-error",
-    type=click.Choice(["abort", "continue"]),
-    default="continue",
-    help="Where a store has no transactions: what becomes of the others when one fails. [default: continue]",
-)
+@_how
 @voice("json")
-def apply(where: Where, scope: Scope, voice: Voice, *, verify: bool, on_error: OnError) -> int:
+def apply(where: Where, scope: Scope, voice: Voice, *, how: How) -> int:
     """Make the store what the manifests say: check everything, plan, guard, write in one transaction, then verify.
 
     A second apply of the same tree does nothing. With several targets in reconciler.yaml, every one of them is
@@ -64,12 +128,12 @@ def apply(where: Where, scope: Scope, voice: Voice, *, verify: bool, on_error: O
     does exactly what that says, or nothing when anything has moved since.
 
     Exit 3: invalid input, nothing written. 4: refused by a guard, nothing written. 5: applied in part.
-    6: applied, but an upstream does not answer as promised.
+    6: applied, but an upstream does not answer as promised, or the platform cannot use what was written.
     """
     saved = _saved_plan(where, scope)
     if saved is not None:
         where, scope = _as_planned(where, saved)
-    return _apply(where, scope, voice, saved, How(verify, on_error))
+    return _apply(where, scope, voice, saved, how)
 
 
 @click.command(
@@ -82,20 +146,14 @@ Examples:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @where(argument="option")
 @scope
-@click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]")
-@click.option(
-    "--on-error",
-    type=click.Choice(["abort", "continue"]),
-    default="continue",
-    help="Where a store has no transactions: what becomes of the others when one fails. [default: continue]",
-)
+@_how
 @voice("json")
-def adopt(where: Where, scope: Scope, voice: Voice, *, names: tuple[str, ...], verify: bool, on_error: OnError) -> int:
+def adopt(where: Where, scope: Scope, voice: Voice, *, names: tuple[str, ...], how: How) -> int:
     """Take ownership of live gateways that nobody owns, and make them what their manifests say.
 
     `reconciler plan` shows the difference first. What another owner holds stays his.
     """
-    return _apply(where, replace(scope, adopt=frozenset(names)), voice, None, How(verify, on_error))
+    return _apply(where, replace(scope, adopt=frozenset(names)), voice, None, how)
 
 
 def _saved_plan(where: Where, scope: Scope) -> SavedPlan | None:
@@ -126,7 +184,7 @@ def _as_planned(where: Where, saved: SavedPlan) -> tuple[Where, Scope]:
 def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, how: How) -> int:
     from reconciler.cli.reconcile import begin, over_targets, session
 
-    run = begin(where, scope, voice, os.environ)
+    run = begin(where, scope, voice, how.environ)
     plans = {target.name: target for target in saved.targets} if saved is not None else None
 
     def work(settings: Settings) -> Answer:
@@ -134,6 +192,10 @@ def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, ho
             _refuse_strangers(opened, scope)
             if plans is not None:
                 _refuse_what_moved(opened, plans.get(settings.target.name))
+            if how.prove_with is not None:
+                opened.engine.tool_caller()
+            if how.broker and len(run.settings.targets) == 1:
+                opened.engine.broker_reader()
             return _carry_out(opened, voice, how)
 
     code = over_targets(run, work)
@@ -143,20 +205,34 @@ def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, ho
 
 
 def _carry_out(session: Session, voice: Voice, how: How) -> Answer:
-    from reconciler.cli.probing import ProgressProber
     from reconciler.clock import now
     from reconciler.composition import audit
     from reconciler.recording import Recorder
 
     by = audit(os.environ, session.now)
-    prober = ProgressProber(voice, os.environ, session.now) if how.verify else None
+    prober = ProgressProber(voice, os.environ, session.now, how.resolved) if how.verify else None
     recorder = Recorder(session.settings, session.engine, now, by)
+    begun, before = time.monotonic(), session.engine.waited()
     recorded = recorder.apply(session.planned, session.desired, prober, on_error=how.on_error)
+    calls = session.engine.call_tool(recorded.result, how.prove_with) if how.prove_with is not None else ()
+    if how.broker:
+        voice.say(f"Waiting for the broker at {shown_url(how.broker)} …")
+    served = session.engine.served(recorded.result)
+    took, waited = time.monotonic() - begun, session.engine.waited().since(before)
     tell_interrupted(recorded, voice)
     document = {**_report(session, recorded.result, voice), "id": recorded.id or None}
+    document |= _report_platform(calls, waited, took, voice)
+    document |= _report_served(served, voice)
     if recorded.id:
         voice.say(f"Recorded as apply {recorded.id}: `reconciler history show {recorded.id}`")
-    return exit_code(recorded.result), document
+    unusable = _is_unproved(calls) or any(each.status != "ready" for each in served)
+    return exit_code(recorded.result) or (6 if unusable else 0), document
+
+
+def _is_unproved(calls: Sequence[ToolCall]) -> bool:
+    """Return whether a tool failed, or nobody has it; that some of several gateways do not is no failure."""
+    found = {call.status for call in calls}
+    return "failed" in found or found == {"absent"}
 
 
 def tell_interrupted(recorded: Recorded, voice: Voice) -> None:
@@ -197,7 +273,7 @@ def exit_code(result: Result) -> int:
         return 4
     troubled = [outcome for outcome in result.outcomes if outcome.status != "applied"]
     held = {observation.name for observation in result.observations if not observation.ok}
-    if any(outcome.name not in held for outcome in troubled):
+    if any(outcome.status == "failed" or outcome.name not in held for outcome in troubled):
         return 5 if result.count("applied") else 1
     if held:
         return 6
@@ -216,7 +292,7 @@ def _report(session: Session, result: Result, voice: Voice) -> dict[str, Any]:
     from reconciler.reports import plan as plan_report
 
     around = context(session, result.verdicts)
-    seen = session.engine.examined_changes(result)
+    seen = session.engine.examined_changes(result, session.desired)
     if voice.format == "text":
         if len(result.plan.changes) <= _SHOWN or result.refused:
             voice.report(plan_report.as_text(result.plan, around, voice.style))
@@ -230,4 +306,28 @@ def _report(session: Session, result: Result, voice: Voice) -> dict[str, Any]:
         **outcomes.documents(result.outcomes),
         "plan": plan_report.as_document(result.plan, around),
         "verify": upstreams.as_document(seen),
+    }
+
+
+def _report_served(served: Sequence[Served], voice: Voice) -> dict[str, Any]:
+    """Print what the platform makes of what was written, for people, and return it for machines."""
+    from reconciler.reports import platform
+
+    if served and voice.format == "text":
+        voice.report("\n" + platform.served_as_text(served, voice.style))
+    return {"broker": platform.served_as_documents(served)} if served else {}
+
+
+def _report_platform(calls: Sequence[ToolCall], waited: Waited, seconds: float, voice: Voice) -> dict[str, Any]:
+    """Print what the platform behind the store did, for people, and return it for machines."""
+    from reconciler.reports import platform
+
+    if voice.format == "text":
+        if calls:
+            voice.report("\n" + platform.calls_as_text(calls, voice.style))
+        if waited.calls:
+            voice.report(platform.waited_as_text(waited, seconds))
+    return {
+        **({"proof": platform.calls_as_documents(calls)} if calls else {}),
+        **({"platform": platform.waited_as_document(waited)} if waited.calls else {}),
     }

@@ -121,7 +121,7 @@ def _read(target: Path, settings: Settings, *, owner: str | None, everything: bo
     place = shown_store(settings.target.store)
     with build_engine(settings, os.environ, write=False) as engine:
         live = engine.store.read()
-    wanted = live if everything else held_by(live, owner or settings.owner)
+    wanted = live if everything else held_by(live, owner or settings.stamp_owner)
     if not wanted.gateways:
         held = f"; {len(live.gateways):,} belong to other owners" if live.gateways else ""
         fix = "see whose they are with `reconciler status`, and name it with --owner" if held else "check --store"

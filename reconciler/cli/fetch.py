@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -92,12 +93,14 @@ def fetch(
     a URL, and an IPv6 address stands in brackets; the port is 443 unless given.
     """
     from reconciler.clock import now
+    from reconciler.core.routes import route_to
     from reconciler.probes.presented import fetch as look
     from reconciler.reports import presented as report
     from reconciler.reports.problems import as_text
 
     moment = now()
-    fetched = look(replace(server, server_name=server_name, connect_to=connect_to), timeout, moment)
+    route = route_to(f"https://{server.place}", os.environ)
+    fetched = look(replace(server, server_name=server_name, connect_to=connect_to), timeout, moment, route)
     if voice.format == "json":
         voice.document(report.as_document(fetched))
         return 0
@@ -108,4 +111,6 @@ def fetch(
     if chain.problems:
         click.echo(as_text(chain.problems), err=True)
     voice.say(report.as_text(fetched, moment, voice.style))
+    if route.shown and not connect_to:
+        voice.say(f"The server was called {route.shown}.")
     return 0

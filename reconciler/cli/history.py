@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.core.rollback import Rollback
     from reconciler.core.verification import Verified
     from reconciler.engine import Engine
+    from reconciler.ledger import Ledger
     from reconciler.recording import Recorded
     from reconciler.settings import Settings
 
@@ -35,20 +36,34 @@ Examples:
   reconciler history                      the newest applies
   reconciler history --limit 100 -o json | jq '.applies[] | select(.state != "finished")'
   reconciler history show 12              every change of one, and what the rows were before
+  reconciler history --head               into a pull request, or a log elsewhere
+  reconciler history --verify --since 12:9f86d0…
 """,
 )
 @click.option("--limit", type=click.IntRange(1), default=_SHOWN, show_default=True, help="How many to show.")
+@click.option("--head", is_flag=True, help="Print the ledger's head alone, to be kept elsewhere.")
+@click.option("--verify", is_flag=True, help="Check the chain of the ledger: what was ever signed.")
+@click.option("--since", metavar="HEAD", help="With --verify: a head from earlier that the ledger must go on from.")
 @where(argument="option")
 @voice("json")
 @click.pass_context
-def history(context: click.Context, where: Where, voice: Voice, *, limit: int) -> int:
+def history(
+    context: click.Context, where: Where, voice: Voice, *, limit: int, head: bool, verify: bool, since: str | None
+) -> int:
     """Show what was applied: when, by whom, from which revision, who wrote it and signed it, and what became of it.
 
     `interrupted` is an apply that began and never ended. The next apply completes what it was about to do.
+
+    The ledger says what was ever signed, each entry bound to the one before it. Whoever kept its head from earlier can
+    tell whether it was cut off or rewritten since. Exit 1: it was.
     """
     if context.invoked_subcommand is not None:
         _refuse_options_of(context)
         return 0
+    if since is not None and not verify:
+        raise click.UsageError("--since says what --verify has to find")
+    if head or verify:
+        return _tell_ledger(settings_of(where), voice, verify=verify, since=since)
     from reconciler.recording import history_of
     from reconciler.reports import history as report
 
@@ -229,6 +244,46 @@ class _Rolling:
         name = commit.revision.rpartition(":")[2][:10]
         revert = f"`git revert {printable(name)}`" if name and not commit.dirty else "change the manifests back"
         self.voice.say(f"Git still says otherwise: {revert}, or the next apply brings it back.")
+
+
+def _tell_ledger(settings: Settings, voice: Voice, *, verify: bool, since: str | None) -> int:
+    """Print the head of the ledger, once its chain was checked where that is asked for."""
+    from reconciler.core.records import Head
+    from reconciler.recording import ledger_of
+    from reconciler.reports import history as report
+
+    with ledger_of(settings, create=False) as ledger:
+        now = ledger.head() if ledger is not None else Head()
+        if verify:
+            _demand_whole(ledger, since)
+    if voice.format == "json":
+        voice.document(report.ledger_document(now, verified=verify))
+    elif verify:
+        voice.report(f"The ledger is whole: {now.seq:,} entries, head {now}.")
+    else:
+        voice.report(str(now))
+    return 0
+
+
+def _demand_whole(ledger: Ledger | None, since: str | None) -> None:
+    from reconciler.core.records import Head
+    from reconciler.errors import TamperingError
+
+    try:
+        earlier = Head.of(since) if since is not None else Head()
+    except ValueError as error:
+        raise InputError(f"what --since names is not a head: {error}", fix="see `reconciler history --head`") from None
+    broken = ledger.broken_at() if ledger is not None else 0
+    if broken:
+        raise TamperingError(
+            f"entry {broken} of the ledger is missing, or is not as it was written",
+            fix="compare with a backup; what was signed since cannot be proven from here",
+        )
+    if not (ledger.has(earlier) if ledger is not None else not earlier.seq):
+        raise TamperingError(
+            f"the ledger does not go on from {earlier}: its end was cut off, or it was written anew",
+            fix="compare with a backup; `reconciler plan` shows whether rows were put back as well",
+        )
 
 
 def _refuse_options_of(context: click.Context) -> None:

@@ -178,15 +178,24 @@ def over_targets(run: Run, work: Callable[[Settings], Answer]) -> int:
 
     targets = each_target(run.settings)
     if len(targets) == 1:
-        code, document = _telling_problems(run.voice, work, targets[0])
-        if run.voice.format == "json":
-            run.voice.document(document)
-        return code
-    answers = [(one.target.name, *_by_itself(run.voice, work, one)) for one in targets]
+        answers = [_telling_problems(run.voice, work, targets[0])]
+    else:
+        answers = [_by_itself(run.voice, work, one) for one in targets]
     if run.voice.format == "json":
-        documents = [{"name": name, **document} for name, _, document in answers]
-        run.voice.document({"format_version": "1.0", "targets": documents})
-    return min((code for _, code, _ in answers), key=_GRAVEST_FIRST.index)
+        run.voice.document(
+            joined({one.target.name: document for one, (_, document) in zip(targets, answers, strict=True)})
+        )
+    return min((code for code, _ in answers), key=_GRAVEST_FIRST.index)
+
+
+def joined(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the documents of all targets as one; that of a single target stays as it is."""
+    if len(documents) == 1:
+        return next(iter(documents.values()))
+    return {
+        "format_version": "1.0",
+        "targets": [{"name": name, **document} for name, document in documents.items()],
+    }
 
 
 def _telling_problems(voice: Voice, work: Callable[[Settings], Answer], settings: Settings) -> Answer:
@@ -249,11 +258,19 @@ def warn(voice: Voice, desired: DesiredState) -> None:
 
 
 def context(session: Session, verdicts: Sequence[Verdict]) -> Context:
-    """Return what stands around the plan in a report."""
+    """Return what stands around the plan in a report, with what is known of the tools behind its gateways."""
+    from dataclasses import replace
+
+    from reconciler.core.toolchanges import locked_names, since_seen
+    from reconciler.recording import seen_tools
     from reconciler.settings import shown_store
 
     store = shown_store(session.settings.target.store)
-    return around(store, session.now, verdicts, session.desired, session.planned)
+    seen = seen_tools(session.settings)
+    tools = {**locked_names(session.desired), **seen}
+    deltas = since_seen(session.desired, seen)
+    plain = around(store, session.now, verdicts, session.desired, session.planned)
+    return replace(plain, tools=tools, tool_deltas=deltas)
 
 
 def around(target: str, now: datetime, verdicts: Sequence[Verdict], desired: DesiredState, plan: Plan) -> Context:

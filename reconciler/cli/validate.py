@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from reconciler.cli.options import Voice, Where, as_json, command_line, settings_of, voice, where
-from reconciler.errors import InputError
+from reconciler.cli.options import (
+    Voice,
+    Where,
+    add_to_summary,
+    as_json,
+    command_line,
+    output_files,
+    settings_of,
+    voice,
+    where,
+    write_output,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,18 +35,6 @@ _FOR_PLATFORMS: Final = ("sarif", "github", "junit", "codequality")
 """Read by what knows the whole repository: their paths begin at its top, wherever the config file is."""
 
 _COUNTED: Final = {"error": ("error",), "warning": ("error", "warning"), "info": ("error", "warning", "info")}
-
-
-def _output_files(
-    _context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]
-) -> tuple[tuple[str, Path], ...]:
-    files = []
-    for pair in pairs:
-        name, _, path = pair.partition("=")
-        if name not in ("text", *FORMATS) or not path:
-            raise click.BadParameter(f"`{pair}` is not FORMAT=PATH; the formats are text, {', '.join(FORMATS)}")
-        files.append((name, Path(path)))
-    return tuple(files)
 
 
 @click.command(
@@ -64,14 +62,7 @@ Examples:
     envvar="RECONCILER_CHANGED_SINCE",
     help="Put problems on lines that differ from this git revision first.",
 )
-@click.option(
-    "--output-file",
-    "files",
-    metavar="FORMAT=PATH",
-    multiple=True,
-    callback=_output_files,
-    help="Write this format to a file as well (repeatable).",
-)
+@output_files(*FORMATS)
 @voice(*FORMATS)
 def validate(
     where: Where,
@@ -88,7 +79,7 @@ def validate(
     """
     validation, root = _validated(where, changed_since)
     for name, path in files:
-        _write(path, _SHOWN[name](_seen(validation, root, name), Voice()))
+        write_output(path, _SHOWN[name](_seen(validation, root, name), Voice()))
     voice.report(_SHOWN[voice.format](_seen(validation, root, voice.format), voice))
     if voice.format == "github":
         _summarize(_seen(validation, root, "github"))
@@ -154,22 +145,11 @@ def _moved(validation: Validation, move: Callable[[str], str]) -> Validation:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        fix = "give a path in a directory that exists"
-        raise InputError(f"{path} cannot be written: {(error.strerror or '').lower()}", fix=fix) from None
-
-
 def _summarize(validation: Validation) -> None:
     """Add everything that was found to the job's summary, where GitHub Actions has one."""
     from reconciler.reports.github import as_step_summary
 
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(as_step_summary(validation) + "\n")
+    add_to_summary(os.environ, lambda: as_step_summary(validation))
 
 
 def _text(validation: Validation, voice: Voice) -> str:

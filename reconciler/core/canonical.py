@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from reconciler.core.model import Auth, Gateway, SecretReference
+    from reconciler.core.model import Auth, Gateway, KuadrantOptions, SecretReference
 
 Document = dict[str, Any]
+
+_LATER_OPTIONS: Final = ("hostname", "parent", "parent_namespace", "listener", "user_specific_list")
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -36,13 +38,20 @@ def document(gateway: Gateway) -> Document:
         "client_key": reference_document(gateway.client_key),
         "auth": auth_document(gateway.auth),
         "contextforge": {"mode": gateway.contextforge.mode, "team": gateway.contextforge.team},
-        "kuadrant": {
-            "prefix": gateway.kuadrant.prefix,
-            "route": gateway.kuadrant.route,
-            "category": list(gateway.kuadrant.category),
-            "hint": gateway.kuadrant.hint,
-        },
+        "kuadrant": _kuadrant_document(gateway.kuadrant),
     }
+
+
+def _kuadrant_document(options: KuadrantOptions) -> Document:
+    """Return the options as plain JSON values; of what came later than the digests in use, only what is set."""
+    document: Document = {
+        "prefix": options.prefix,
+        "route": options.route,
+        "category": list(options.category),
+        "hint": options.hint,
+    }
+    later = {name: getattr(options, name) for name in _LATER_OPTIONS}
+    return document | {name: value for name, value in later.items() if value}
 
 
 def auth_document(auth: Auth) -> Document:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from reconciler.core.certificate import Check, canonical_name, issued, load
@@ -28,6 +30,16 @@ if TYPE_CHECKING:
 UNREADABLE = "(unreadable certificate)"
 
 _MAX_NAMES = 50
+_BROKEN_HASHES = frozenset({"sha1", "md5"})
+_WEAKEST_MODULUS = 2048
+_WEAKEST_CURVE = 224
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,8 +62,12 @@ class Path:
         return self.certificates[-1]
 
 
+@lru_cache(maxsize=512)
 def present(der: bytes) -> PresentedCertificate:
-    """Return what is known of a certificate; an unreadable one has only its fingerprint."""
+    """Return what is known of a certificate; an unreadable one has only its fingerprint.
+
+    The last ones are remembered: the upstreams of a fleet send the same intermediates.
+    """
     fingerprint = sha256(der).hexdigest()
     certificate = readable(der)
     if certificate is None:
@@ -73,7 +89,7 @@ def readable(der: bytes) -> x509.Certificate | None:
         certificate = load(der)
         _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key())
         _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         return None
     return certificate
 
@@ -82,7 +98,7 @@ def bundled(pem: str) -> tuple[x509.Certificate, ...]:
     """Return the certificates of a bundle's text; none if there is no text or it cannot be read."""
     try:
         found = x509.load_pem_x509_certificates(pem.encode()) if pem else []
-    except ValueError:
+    except _UNREADABLE:
         return ()
     return tuple(certificate for each in found if (certificate := readable(each.public_bytes(Encoding.DER))))
 
@@ -118,6 +134,30 @@ def self_signed(certificate: x509.Certificate) -> bool:
     return canonical_name(certificate.subject) == canonical_name(certificate.issuer) and _issued(
         certificate, certificate
     )
+
+
+def weak_key(certificate: x509.Certificate) -> str:
+    """Return what makes the key too weak for OpenSSL's security level 2, or the empty string.
+
+    Source: NIST SP 800-57 part 1, table 2: 112 bits of security.
+    """
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"a key on {key.curve.name}" if key.key_size < _WEAKEST_CURVE else ""
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey):
+        kind = "an RSA" if isinstance(key, rsa.RSAPublicKey) else "a DSA"
+        return f"{kind} key of {key.key_size} bits" if key.key_size < _WEAKEST_MODULUS else ""
+    return ""
+
+
+def broken_hash(certificate: x509.Certificate) -> str:
+    """Return the broken hash that the certificate's issuer signed it with, or the empty string."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return ""
+    broken = algorithm is not None and algorithm.name in _BROKEN_HASHES and certificate.subject != certificate.issuer
+    return algorithm.name.upper() if broken and algorithm else ""
 
 
 def walk(sent: Sequence[x509.Certificate], bundle: Sequence[x509.Certificate]) -> Path:

@@ -9,37 +9,39 @@ import difflib
 import posixpath
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from reconciler.core.constraints import excludes
 from reconciler.core.fitness import client_problems
 from reconciler.core.inheritance import Defaults, Spec, has, merge
-from reconciler.core.manifest import Manifest, parse_duration
 from reconciler.core.model import (
     Auth,
+    CaReference,
     ContextForgeOptions,
     DesiredGateway,
     DesiredState,
     Gateway,
     KuadrantOptions,
     SecretReference,
+    Suspension,
     Transport,
-    VerifyPolicy,
     Visibility,
 )
 from reconciler.core.pem import read_pem
 from reconciler.core.problems import Location, Problem, Rule, Severity, has_errors, in_order
-from reconciler.core.schema import MISSING
+from reconciler.core.reviewed_tools import ReviewedTools, lock_file, verify_policy
+from reconciler.core.schema import MISSING, WRONG_VALUE
 from reconciler.core.snapshot import LEAVES_ROOT, Failure, Files
 from reconciler.core.strict_yaml import locate
 from reconciler.core.trust import anchors, build_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from reconciler.core.certificate import ParsedCertificate
-    from reconciler.core.model import Certificate, TrustBundle
+    from reconciler.core.manifest import Manifest
+    from reconciler.core.model import Certificate, ToolsLock, TrustBundle
     from reconciler.core.pem import PemFile
 
 DUPLICATE_NAME = Rule(
@@ -49,11 +51,12 @@ MISSING_FILE = Rule("missing-file", Severity.ERROR, "A manifest refers to a file
 UNUSABLE_FILE = Rule("unusable-file", Severity.ERROR, "A manifest refers to a file that cannot be read as one.")
 
 _PRUNE: Final = "reconciler/prune"
+_SUSPENDED: Final = "reconciler/suspend-until"
+_SUSPENSION_REASON: Final = "reconciler/suspend-reason"
 _USERS_SHOWN: Final = 3
 _NO_AUTH: Final = Auth()
 _NO_CONTEXTFORGE: Final = ContextForgeOptions()
 _NO_KUADRANT: Final = KuadrantOptions()
-_DEFAULT_VERIFY: Final = VerifyPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Material:
     pem_files: Sequence[str] = ()
     problems: Sequence[Problem] = ()
     whole: bool = True
+    lock_files: frozenset[str] = frozenset()
 
 
 def referenced_files(manifests: Iterable[Manifest]) -> list[str]:
@@ -86,6 +90,7 @@ def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30
     """
     defaults = Defaults(material.manifests, material.texts)
     bundles = _Bundles(material.files, now, expiry_warning_days)
+    locks = ReviewedTools(material.files)
     gateways: dict[str, DesiredGateway] = {}
     named: dict[str, Manifest] = {}
     problems = [*material.problems, *defaults.problems]
@@ -96,12 +101,12 @@ def assemble(material: Material, now: datetime, *, expiry_warning_days: int = 30
         if first is not manifest:
             problems.append(_duplicate(manifest, first, material))
             continue
-        assembly = _Assembly(manifest, defaults, bundles, material)
+        assembly = _Assembly(manifest, defaults, bundles, locks, material)
         gateway = assembly.gateway()
         problems.extend(assembly.problems)
         if gateway is not None:
             gateways[manifest.name] = gateway
-    problems.extend(bundles.problems())
+    problems.extend((*bundles.problems(), *locks.problems()))
     return DesiredState(
         gateways=dict(sorted(gateways.items())),
         bundles={bundle.pem: bundle for bundle in bundles.all()},
@@ -196,10 +201,13 @@ class _Bundles:
 class _Assembly:
     """One manifest becoming a gateway."""
 
-    def __init__(self, manifest: Manifest, defaults: Defaults, bundles: _Bundles, material: Material) -> None:
+    def __init__(
+        self, manifest: Manifest, defaults: Defaults, bundles: _Bundles, locks: ReviewedTools, material: Material
+    ) -> None:
         self._manifest = manifest
         self._defaults = defaults
         self._bundles = bundles
+        self._locks = locks
         self._material = material
         self._directory = posixpath.dirname(manifest.file)
         self.problems: list[Problem] = []
@@ -220,9 +228,24 @@ class _Assembly:
             gateway=_gateway(manifest.name, spec, ca_certificate, client_certificate),
             location=Location(manifest.file, manifest.line),
             labels=tuple(sorted(manifest.labels.items())),
-            verify=_verify(spec.get("verify", {})),
+            verify=verify_policy(spec.get("verify", {}), self._tools_lock(spec)),
             protected=manifest.annotations.get(_PRUNE) == "disabled",
+            suspension=self._suspension(manifest.annotations),
+            ca_from=_ca_reference(tls.get("caFrom")),
         )
+
+    def _suspension(self, annotations: Mapping[str, str]) -> Suspension | None:
+        """Return until when the gateway is left alone. The schema has seen to the form, not to the calendar."""
+        if _SUSPENDED not in annotations:
+            return None
+        try:
+            until = datetime.fromisoformat(annotations[_SUSPENDED])
+        except ValueError:
+            where = _locate(self._material, self._manifest, "/metadata/annotations")
+            message = f"`{_SUSPENDED}: {annotations[_SUSPENDED]}` is no day of the calendar"
+            self.problems.append(WRONG_VALUE.at(where, message, fix="write a moment such as 2026-12-24T00:00:00Z"))
+            return None
+        return Suspension(until, annotations.get(_SUSPENSION_REASON, ""))
 
     def _require(self, spec: Spec, name: str) -> None:
         if name not in spec:
@@ -248,6 +271,15 @@ class _Assembly:
             return None
         return self._bundles.client(name, self._manifest)
 
+    def _tools_lock(self, spec: Spec) -> ToolsLock | None:
+        """Return the lock that the gateway is compared with, or None; one that is not there is an error, not none."""
+        file = lock_file(self._manifest, spec, self._material.lock_files)
+        if not file:
+            return None
+        if file in self._material.files.failures:
+            self.problems.append(self._unavailable(file, 0, ("verify", "toolsLock")))
+        return self._locks.of(file, self._manifest.name)
+
     def _all_there(self, names: Sequence[str], pointer: tuple[str, ...]) -> bool:
         failures = self._material.files.failures
         if not failures:
@@ -265,11 +297,12 @@ class _Assembly:
         place = "/".join(("", "spec", *pointer)) + (f"/{index}" if pointer[-1] == "caCertificates" else "")
         where = _locate(self._material, origin, place)
         if failure is Failure.MISSING:
-            return MISSING_FILE.at(where, f"there is no file {name}", fix=self._near(name))
+            fix = self._near(name) if pointer[0] == "tls" else f"write it with `reconciler lock {self._manifest.name}`"
+            return MISSING_FILE.at(where, f"there is no file {name}", fix=fix)
         if failure is Failure.LEAVES_ROOT:
             message = f"{name} leads out of the repository through a link, so it was not read"
             return LEAVES_ROOT.at(where, message, fix="replace the link by the file")
-        return UNUSABLE_FILE.at(where, f"{name} is {failure}", fix="give a readable PEM file")
+        return UNUSABLE_FILE.at(where, f"{name} is {failure}", fix="give a readable file")
 
     def _near(self, name: str) -> str:
         stem = posixpath.splitext(name)[0]
@@ -281,7 +314,6 @@ class _Assembly:
 def _gateway(name: str, spec: Spec, ca_certificate: str, client_certificate: str) -> Gateway:
     tls = spec.get("tls", {})
     contextforge = spec.get("contextforge", {})
-    kuadrant = spec.get("kuadrant", {})
     return Gateway(
         name=name,
         url=spec["url"],
@@ -299,15 +331,30 @@ def _gateway(name: str, spec: Spec, ca_certificate: str, client_certificate: str
         contextforge=ContextForgeOptions(contextforge.get("mode", "cache"), contextforge.get("team") or "")
         if contextforge
         else _NO_CONTEXTFORGE,
-        kuadrant=KuadrantOptions(
-            prefix=kuadrant.get("prefix", ""),
-            route=kuadrant.get("route", ""),
-            category=tuple(kuadrant.get("category", ())),
-            hint=kuadrant.get("hint", ""),
-        )
-        if kuadrant
-        else _NO_KUADRANT,
+        kuadrant=_kuadrant(spec["kuadrant"]) if spec.get("kuadrant") else _NO_KUADRANT,
     )
+
+
+def _kuadrant(spec: Spec) -> KuadrantOptions:
+    parent = spec.get("parentRef", {})
+    return KuadrantOptions(
+        prefix=spec.get("prefix", ""),
+        route=spec.get("route", ""),
+        category=tuple(spec.get("category", ())),
+        hint=spec.get("hint", ""),
+        hostname=spec.get("hostname", ""),
+        parent=parent.get("name", ""),
+        parent_namespace=parent.get("namespace", ""),
+        listener=parent.get("sectionName", ""),
+        user_specific_list=spec.get("userSpecificList", False),
+    )
+
+
+def _ca_reference(value: Spec | None) -> CaReference | None:
+    if value is None:
+        return None
+    ((kind, found),) = value.items()
+    return CaReference(cast("Any", kind), found["name"], found["key"])
 
 
 def _reference(value: Spec | None) -> SecretReference | None:
@@ -336,17 +383,6 @@ def _auth(spec: Spec) -> Auth:
         elif key != "type":
             settings[key] = value
     return Auth(kind, tuple(sorted(settings.items())), tuple(sorted(secrets.items())))
-
-
-def _verify(spec: Spec) -> VerifyPolicy:
-    if not spec:
-        return _DEFAULT_VERIFY
-    timeout = spec.get("timeout")
-    return VerifyPolicy(
-        mode=spec.get("mode", "report"),
-        timeout_seconds=parse_duration(timeout) if timeout else _DEFAULT_VERIFY.timeout_seconds,
-        require_tools=tuple(sorted(set(spec.get("requireTools", ())))),
-    )
 
 
 def _locate(material: Material, manifest: Manifest, pointer: str) -> Location:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.canonical import digest, document
 from reconciler.core.model import Reason
+from reconciler.core.tampering import Finding, finding, in_store
 
 if TYPE_CHECKING:
     from reconciler.core.model import LiveGateway, LiveState
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """A row of ours that is not as it was applied. `manifest` and `revision` say from where it was."""
+    """A row of ours that is not as it was applied. `manifest` and `revision` say from where it was.
+
+    `evidence` says how tampering was found.
+    """
 
     name: str
     reason: Literal[Reason.DRIFT, Reason.TAMPERING]
     manifest: str
     revision: str
+    evidence: Finding | None = None
 
 
 def drifted(live: LiveState, signatures: Signatures, owner: str) -> tuple[Drifted, ...]:
@@ -28,6 +33,7 @@ def drifted(live: LiveState, signatures: Signatures, owner: str) -> tuple[Drifte
 
     What was deleted since is not seen here: a plan finds it.
     """
+    signatures = in_store(signatures, live, owner)
     found = (_drifted(row, signatures) for _, row in sorted(live.gateways.items()) if _is_of(row, owner))
     return tuple(each for each in found if each is not None)
 
@@ -40,8 +46,8 @@ def _drifted(row: LiveGateway, signatures: Signatures) -> Drifted | None:
     stamp = row.stamp
     if stamp is None:
         return None
-    if not signatures.genuine(row.gateway.ca_certificate, row.signature):
-        return Drifted(row.gateway.name, Reason.TAMPERING, stamp.manifest, stamp.revision)
+    if (evidence := finding(row, signatures)) is not None:
+        return Drifted(row.gateway.name, Reason.TAMPERING, stamp.manifest, stamp.revision, evidence)
     if stamp.digest != digest(document(row.gateway)):
         return Drifted(row.gateway.name, Reason.DRIFT, stamp.manifest, stamp.revision)
     return None

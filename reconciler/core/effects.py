@@ -49,6 +49,18 @@ def tool_effect(change: Change, known: KnownTools) -> ToolEffect | None:
     return None
 
 
+def replaces(change: Change) -> bool:
+    """Return whether a registration in Kubernetes has to be deleted and made anew for a change to the row.
+
+    Kuadrant never changes a prefix, and of another route's registration the old entry would stay behind.
+    """
+    if change.before is None or change.after is None or change.held_as != change.name:
+        return False
+    before, after = change.before.gateway.kuadrant, change.after.kuadrant
+    moved = bool(before.route and after.route) and before.route != after.route
+    return moved or (bool(before.prefix) and before.prefix != after.prefix)
+
+
 def _serves(gateway: Gateway | None) -> bool:
     return gateway is not None and gateway.enabled is True
 

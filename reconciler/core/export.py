@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.manifest import Manifest
-    from reconciler.core.model import DesiredGateway, Gateway, LiveGateway, SecretReference
+    from reconciler.core.model import DesiredGateway, Gateway, KuadrantOptions, LiveGateway, SecretReference
     from reconciler.core.schema import Schemas
 
 NOT_EXPRESSIBLE = Rule(
@@ -236,7 +236,7 @@ def _document(found: LiveGateway, pem_files: PemFiles, labels: Mapping[str, str]
         "tls": _tls(gateway, pem_files),
         "auth": _auth(gateway),
         "contextforge": _contextforge(gateway),
-        "kuadrant": _said({**asdict(gateway.kuadrant), "category": list(gateway.kuadrant.category)}),
+        "kuadrant": _kuadrant(gateway.kuadrant),
     }
     return {"apiVersion": API_VERSION, "kind": "Gateway", "metadata": _said(metadata), "spec": _said(spec)}
 
@@ -261,6 +261,21 @@ def _tls(gateway: Gateway, pem_files: PemFiles) -> Document:
 def _contextforge(gateway: Gateway) -> Document:
     options = gateway.contextforge
     return _said({"mode": "" if options.mode == "cache" else options.mode, "team": options.team})
+
+
+def _kuadrant(options: KuadrantOptions) -> Document:
+    parent = {"name": options.parent, "namespace": options.parent_namespace, "sectionName": options.listener}
+    return _said(
+        {
+            "prefix": options.prefix,
+            "route": options.route,
+            "category": list(options.category),
+            "hint": options.hint,
+            "hostname": options.hostname,
+            "parentRef": _said(parent),
+            "userSpecificList": options.user_specific_list or None,
+        }
+    )
 
 
 def _auth(gateway: Gateway) -> Document:

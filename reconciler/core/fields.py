@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_KINDS: Final = ("Gateway", "Config", "Defaults")
+_KINDS: Final = ("Gateway", "Config", "Keyring", "Defaults")
 """In the order in which a path without a kind is looked for: what Defaults have, a Gateway has as well."""
 
 _WORD_LIMIT: Final = 200
@@ -271,6 +271,10 @@ FORMS: Final[Mapping[str, str]] = {
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$": "a date and time with its zone, as 2026-12-24T00:00:00Z (RFC 3339)",
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": "a day, as 2027-03-31",
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$": (
+        "a day, as 2027-03-31, or a moment in UTC, as 2027-03-31T12:00:00Z"
+    ),
+    r"^[a-z][a-z0-9+.-]*:[ -~]+$": "a scheme, a colon, and printable ASCII characters",
     r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$": _LABEL,
     r"^[A-Za-z0-9_.-]{1,128}$": "1 to 128 letters, digits, `_`, `.` and `-`",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, no digit first",

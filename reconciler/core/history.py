@@ -123,6 +123,7 @@ def preimage_document(found: LiveGateway) -> Document:
         "signature": found.signature,
         "stamp": _stamp_document(found.stamp) if found.stamp is not None else None,
         "token": found.token,
+        "record": found.record,
     }
 
 
@@ -143,6 +144,7 @@ def preimage(content: Any, texts: Mapping[str, str]) -> LiveGateway:  # noqa: AN
             _text(content["signature"]),
             None if stamp is None else _stamp(**stamp),
             _text(content["token"]),
+            _text(content.get("record", "")),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not a pre-image: {error!r}") from None
@@ -170,6 +172,11 @@ def _gateway(row: Document, texts: Mapping[str, str]) -> Gateway:
             _text(kuadrant["route"]),
             _texts(kuadrant["category"]),
             _text(kuadrant["hint"]),
+            hostname=_text(kuadrant.get("hostname", "")),
+            parent=_text(kuadrant.get("parent", "")),
+            parent_namespace=_text(kuadrant.get("parent_namespace", "")),
+            listener=_text(kuadrant.get("listener", "")),
+            user_specific_list=_flag(kuadrant.get("user_specific_list", False)),
         ),
     )
 

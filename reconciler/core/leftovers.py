@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.core.problems import Location, Problem, Rule, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.core.inheritance import Spec
     from reconciler.core.manifest import Manifest
+    from reconciler.core.model import DesiredGateway
 
 UNREFERENCED_PEM = Rule(
     "unreferenced-pem",
     Severity.WARNING,
     "A PEM file that no manifest names protects nothing: it was left over here, or forgotten there.",
+)
+UNUSED_LOCK = Rule(
+    "unused-tools-lock",
+    Severity.WARNING,
+    "A tools lock that belongs to no gateway is compared with nothing, and guards no tools.",
 )
 UNUSED_DEFAULTS = Rule(
     "defaults-unused", Severity.WARNING, "Defaults that decide nothing mislead whoever reads or changes them."
@@ -34,6 +40,14 @@ def check_leftovers(manifests: Sequence[Manifest], pem_files: Collection[str]) -
     """Yield what the manifests of a whole tree make no use of."""
     yield from _unreferenced(manifests, pem_files)
     yield from _unused_defaults(manifests)
+
+
+def check_locks(gateways: Iterable[DesiredGateway], lock_files: Collection[str]) -> Iterator[Problem]:
+    """Yield the tools locks of a whole tree that no gateway is compared with."""
+    used = {each.verify.tools_lock.file for each in gateways if each.verify.tools_lock is not None}
+    for name in sorted(set(lock_files) - used):
+        fix = "name it after the gateway beside it, name it under `verify.toolsLock` of a manifest, or remove it"
+        yield UNUSED_LOCK.at(Location(name), "no gateway is compared with this tools lock", fix=fix)
 
 
 def _unreferenced(manifests: Sequence[Manifest], pem_files: Collection[str]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.hostile import printable
-from reconciler.core.leftovers import check_leftovers
+from reconciler.core.leftovers import check_leftovers, check_locks
 from reconciler.core.platforms import audience, check_platforms
 from reconciler.core.problems import Problem, Rule, Severity
 from reconciler.core.targets import Membership, check_targets, sharing
@@ -71,7 +71,8 @@ class Across:
     """Everything that one look at a tree has found.
 
     `bundles` maps canonical text to its bundle. `manifests` are those of every kind that passed their schema.
-    `pem_files` are the certificate files of the tree. Only where `whole` is true does absence mean anything.
+    `pem_files` are the certificate files of the tree, `lock_files` its tools locks. Only where `whole` is true does
+    absence mean anything.
     """
 
     gateways: Mapping[str, DesiredGateway]
@@ -80,6 +81,7 @@ class Across:
     pem_files: frozenset[str] = frozenset()
     whole: bool = False
     targets: Sequence[TargetScope] = ()
+    lock_files: frozenset[str] = frozenset()
 
 
 def lint(across: Across) -> Iterator[Problem]:
@@ -93,6 +95,7 @@ def lint(across: Across) -> Iterator[Problem]:
     yield from check_platforms(membership, across.bundles)
     if across.whole:
         yield from check_leftovers(across.manifests, across.pem_files)
+        yield from check_locks(across.gateways.values(), across.lock_files)
 
 
 def endpoint(url: str) -> str:

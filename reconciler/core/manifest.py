@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.core.schema import Schemas
     from reconciler.core.strict_yaml import Document
 
-Kind = Literal["Gateway", "Defaults", "Config"]
+Kind = Literal["Gateway", "Defaults", "Config", "Keyring"]
 
 NOT_A_MANIFEST = Rule(
     "not-a-manifest",
@@ -44,7 +44,8 @@ TOO_MANY_PROBLEMS = Rule(
 )
 
 API_VERSION: Final = "reconciler/v1"
-KINDS: Final = ("Gateway", "Defaults", "Config")
+KINDS: Final = ("Gateway", "Defaults", "Config", "Keyring")
+_WITHOUT_FILES: Final = ("Config", "Keyring")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _NEAR: Final = 0.7
 _SHOWN: Final = 60
@@ -120,7 +121,7 @@ def _manifest(
     if not schemas.accepts(kind, value):
         return schemas.explain(kind, value), None
     metadata, spec = value["metadata"], value["spec"]
-    findings = [] if kind == "Config" else _resolve_paths(file, spec) + _url_findings(spec)
+    findings = [] if kind in _WITHOUT_FILES else _resolve_paths(file, spec) + _url_findings(spec)
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
     manifest = Manifest(kind, metadata["name"], spec, file, index, document.line, labels, annotations)
     return findings, None if findings else manifest

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.core.lease import Fence
+    from reconciler.core.observation import Tool
     from reconciler.core.problems import Location, Problem
 
 
@@ -46,6 +48,15 @@ class SecretReference:
 
 
 @dataclass(frozen=True, slots=True)
+class CaReference:
+    """A key of a Kubernetes object that holds CA certificates, in the namespace of the store."""
+
+    kind: Literal["configMapKeyRef", "secretKeyRef"]
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """How the platform authenticates to the upstream.
 
@@ -68,12 +79,21 @@ class ContextForgeOptions:
 
 @dataclass(frozen=True, slots=True)
 class KuadrantOptions:
-    """What only Kuadrant knows. Empty values are left to the platform."""
+    """What only Kuadrant knows. Empty values are left to the platform.
+
+    `route` is an HTTPRoute that is there already. With a `hostname` there is none yet: it is made for that name, below
+    the Gateway `parent` of `parent_namespace` (empty: the store's own) and its `listener` (empty: any that fits).
+    """
 
     prefix: str = ""
     route: str = ""
     category: tuple[str, ...] = ()
     hint: str = ""
+    hostname: str = ""
+    parent: str = ""
+    parent_namespace: str = ""
+    listener: str = ""
+    user_specific_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +122,29 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsLock:
+    """The reviewed tools of an upstream, sorted by name, and the root-relative path of the file that holds them.
+
+    Where the file cannot be used, `tools` is None: then nothing is known, which is not the same as no tools.
+    """
+
+    file: str
+    tools: tuple[Tool, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyPolicy:
     """What the manifest asks of verification.
 
     `required`: probe before anything is written, and hold a change that would break. `report`: probe after.
-    `off`: never.
+    `off`: never. Without a `tools_lock` nobody has reviewed the tools, and none of them is a surprise.
     """
 
     mode: Literal["required", "report", "off"] = "report"
     timeout_seconds: float = 5.0
     require_tools: tuple[str, ...] = ()
+    tools_lock: ToolsLock | None = None
+    on_tools_change: Literal["report", "disable"] = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +181,27 @@ class TrustBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """Until when, aware, a gateway is left alone, and why. It ends by itself."""
+
+    until: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredGateway:
-    """A gateway as git wants it, and what git says about it beyond the row itself."""
+    """A gateway as git wants it, and what git says about it beyond the row itself.
+
+    Where `ca_from` is set, the row's bundle is not complete before what it refers to has been read.
+    """
 
     gateway: Gateway
     location: Location
     labels: tuple[tuple[str, str], ...] = ()
     verify: VerifyPolicy = VerifyPolicy()
     protected: bool = False
+    suspension: Suspension | None = None
+    ca_from: CaReference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +210,8 @@ class DesiredState:
 
     `complete` is false when anything in the managed tree could not be read or parsed: what is absent then proves
     nothing, and nothing may be pruned. `bundles` maps canonical text to the bundle it came from; `clients` are the
-    certificates of every client certificate file. `revision` is `branch@sha1:<commit>`, or empty outside git; `dirty`
+    certificates of every client certificate file. `elsewhere` names what other targets of the same store want, some of
+    which may be wanted here too. `revision` is `branch@sha1:<commit>`, or empty outside git; `dirty`
     means uncommitted changes.
     """
 
@@ -175,6 +222,7 @@ class DesiredState:
     revision: str = ""
     dirty: bool = False
     clients: tuple[Certificate, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +241,7 @@ class LiveGateway:
     """A gateway as the store holds it, nothing interpreted.
 
     `signature` is the bundle signature as found (empty: none), `record` that of the whole row. `token` is opaque: a
-    write with a stale one is refused.
+    write with a stale one is refused. `outdated` names the attributes whose secrets have other values here by now.
     """
 
     gateway: Gateway
@@ -201,6 +249,7 @@ class LiveGateway:
     stamp: Stamp | None
     token: str
     record: str = ""
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +275,13 @@ class Reason(StrEnum):
     DRIFT = "drift"
     TAMPERING = "tampering"
     KEY_ROTATED = "key_rotated"
+    UNSIGNED = "unsigned"
     ADOPTED = "adopted"
     REMOVED_FROM_GIT = "removed_from_git"
     PROTECTION_CHANGED = "protection_changed"
     RENAMED = "renamed"
     ROLLED_BACK = "rolled_back"
+    SECRET_CHANGED = "secret_changed"  # noqa: S105 - a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,23 +320,67 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What came of calling a tool of a gateway through its platform; "absent": the gateway has no such tool there."""
+
+    gateway: str
+    tool: str
+    status: Literal["answered", "failed", "absent"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a running platform says of a gateway since it was written; "unknown": it had not looked at it in time.
+
+    `tools` is how many it offers. A ready one may have a `reason` too: something it would not take.
+    """
+
+    gateway: str
+    status: Literal["ready", "failed", "unknown"]
+    tools: int = 0
+    reason: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """What the other side of a store's wire took: calls, the seconds that they lasted, and the pauses it asked for."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    paused: float = 0.0
+
+    def since(self, earlier: Waited) -> Waited:
+        """Return what came after `earlier`."""
+        return Waited(self.calls - earlier.calls, self.seconds - earlier.seconds, self.paused - earlier.paused)
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
-    """Who writes, with what, when: for a store's own audit columns. `at` is aware UTC."""
+    """Who writes, with what, when: for a store's own audit columns. `at` is aware UTC.
+
+    With a `fence`, nothing is written once the lease that it comes from is another's.
+    """
 
     actor: str
     via: str
     at: datetime
+    fence: Fence | None = None
 
 
 class Feature(StrEnum):
     """What a manifest may need and a store may lack; the planner compares the two before anything is written."""
 
     BUNDLE_SIGNATURE = "bundle signature"
+    RECORD_SIGNATURE = "record signature"
     BUNDLE_ONLY_TRUST = "tls.systemTrust: false"
     CLIENT_CERTIFICATE = "tls.clientCertificate"
     PASSTHROUGH_HEADERS = "passthroughHeaders"
     SSE_TRANSPORT = "transport: sse"
     SECRET_KEY_REFERENCE = "secretKeyRef"  # noqa: S105 - the name of a manifest field
     VISIBILITY = "visibility"
+    OTHER_AUTH = "auth beyond the header Authorization"
+    CA_REFERENCE = "tls.caFrom"
     RENAME = "renaming"
     ATOMIC = "all or nothing"

@@ -3,7 +3,7 @@
 desired  live    stamp    then
 -------  ------  -------  ---------------------------------------------------------------
 yes      no      -        create
-yes      equal   ours     nothing; an update if the signature or the protection is not right
+yes      equal   ours     nothing; an update if a signature or the protection is not right
 yes      other   ours     update: the manifest changed, or the store drifted, or was tampered with
 yes      yes     none     conflict, until it is adopted
 yes      yes     other's  conflict, always
@@ -17,7 +17,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.canonical import digest, document
+from reconciler.core.leaving import Orphan, orphans, signed_again, unwanted, was_signed
 from reconciler.core.model import Action, Change, Gateway, Reason, Stamp
+from reconciler.core.records import RecordStatus, with_stamp
+from reconciler.core.tampering import Finding, finding, in_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,19 +52,12 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The live row is not what we last wrote, whatever git wants now."""
+    """The live row is not what we last wrote, whatever git wants now. `evidence` says how tampering was found."""
 
     name: str
     reason: Reason
     fields: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A gateway of ours that git no longer wants and that this plan leaves alone, and why."""
-
-    name: str
-    why: Literal["not pruned", "protected", "tree incomplete"]
+    evidence: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +96,24 @@ class Signatures:
 
     `expected` gives the signature to write for a canonical bundle. `genuine` says whether a stored signature was made
     by a trusted key over exactly that text, and `current` whether it was made by the key in use.
+
+    `record` gives the signature to write for a whole row, `standing` tells what is known of a stored one, and
+    `signed_before` whether rows of this store were signed before, as far as that is known from elsewhere. `written` is
+    told of each change that was made. `key_id` is that of the key in use, empty where there is none.
     """
 
     expected: Callable[[str], str]
     genuine: Callable[[str, str], bool]
     current: Callable[[str, str], bool]
+    record: Callable[[Gateway, Stamp], str] = lambda _gateway, _stamp: ""
+    standing: Callable[[LiveGateway], RecordStatus] = lambda _found: RecordStatus.UNKNOWN
+    signed_before: Callable[[], bool] = lambda: False
+    written: Callable[[Change], None] = lambda _change: None
+    key_id: str = ""
+
+    def without_records(self) -> Signatures:
+        """Return them for a store that has no room for records: bundles are signed and checked, rows are not."""
+        return Signatures(self.expected, self.genuine, self.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,10 @@ class Terms:
     """On whose behalf, and how far, a plan may go.
 
     `only` (names) and `labels` narrow it to some gateways. A narrowed plan deletes nothing: what it does not look at
-    is not absent.
+    is not absent. What is `suspended` (names) is left alone, and so is its row.
+
+    Targets that share a store are of one family: their owners are `owner/target`, or `owner` as long as there was only
+    one of them. What git moved from one of them to another is handed over where it stands.
     """
 
     owner: str
@@ -121,11 +133,16 @@ class Terms:
     adopt: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     labels: frozenset[tuple[str, str]] = frozenset()
+    suspended: frozenset[str] = frozenset()
 
     @property
     def narrowed(self) -> bool:
         """Whether some gateways are left out of sight."""
         return self.only is not None or bool(self.labels)
+
+    def is_family(self, owner: str) -> bool:
+        """Return whether an owner is this one, or another target of the same repository."""
+        return owner.partition("/")[0] == self.owner.partition("/")[0]
 
 
 def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: Terms, *, renames: bool = True) -> Plan:
@@ -135,6 +152,7 @@ def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: 
     are the only two with their URL, the row is renamed.
     """
     wanted = _selected(desired.gateways, terms)
+    signatures = in_store(signatures, live, terms.owner)
     changes: list[Change] = []
     conflicts: list[Conflict] = []
     drift: list[Drift] = []
@@ -142,27 +160,31 @@ def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: 
         found = live.gateways.get(name)
         if found is None:
             changes.append(_create(want, signatures, terms.owner, desired.revision))
-        elif _is_someone_elses(found, terms):
+        elif _is_someone_elses(found, terms, signatures, shared=name in desired.elsewhere):
             owner = found.stamp.owner if found.stamp else ""
             differing = differing_fields(found.gateway, want.gateway)
             conflicts.append(Conflict(name, owner, differing, want.location))
         elif (change := _update(want, found, signatures, terms.owner, desired.revision)) is not None:
             changes.append(change)
-            if (found_drift := _drift(change)) is not None:
+            if (found_drift := _drift(change, signatures)) is not None:
                 drift.append(found_drift)
-    existing, deletions, orphans = _orphans(desired, live, terms)
+    existing, lost = unwanted(desired, live, terms)
+    deletions, left = orphans(desired, lost, signatures, terms)
     unchanged = len(wanted) - len(changes) - len(conflicts)
     permitted = PERMITTED[terms.policy]
     if renames and permitted > {Action.CREATE}:
         changes, deletions = _with_renames(changes, deletions)
         drift.extend(_drift_of_renamed(changes, signatures))
-    every = sorted((*changes, *deletions), key=lambda change: change.name)
+    drift.extend(_tampered(lost, changes, signatures))
+    kept = {orphan.name for orphan in left}
+    signed = signed_again((found for found in lost if found.gateway.name in kept), signatures)
+    every = sorted((*changes, *deletions, *signed), key=lambda change: change.name)
     allowed = tuple(change for change in every if change.action in permitted)
     return Plan(
         changes=allowed,
         conflicts=tuple(conflicts),
         drift=tuple(sorted(drift, key=lambda each: each.name)),
-        orphans=tuple(orphans),
+        orphans=tuple(left),
         held_back=tuple(change for change in every if change.action not in permitted),
         unchanged=unchanged,
         existing=existing,
@@ -181,19 +203,24 @@ def differing_fields(one: Gateway, other: Gateway) -> tuple[str, ...]:
 
 
 def _selected(gateways: Mapping[str, DesiredGateway], terms: Terms) -> Mapping[str, DesiredGateway]:
-    if not terms.narrowed:
+    if not terms.narrowed and not terms.suspended:
         return gateways
     return {
         name: wanted
         for name, wanted in gateways.items()
-        if (terms.only is None or name in terms.only) and terms.labels <= set(wanted.labels)
+        if (terms.only is None or name in terms.only)
+        and terms.labels <= set(wanted.labels)
+        and name not in terms.suspended
     }
 
 
-def _is_someone_elses(found: LiveGateway, terms: Terms) -> bool:
+def _is_someone_elses(found: LiveGateway, terms: Terms, signatures: Signatures, *, shared: bool) -> bool:
+    """Return whether a row may not be touched. One that two targets want (`shared`) stays with the first to have it."""
     if found.stamp is None:
         return found.gateway.name not in terms.adopt
-    return found.stamp.owner != terms.owner
+    if found.stamp.owner == terms.owner or not (shared or not terms.is_family(found.stamp.owner)):
+        return False
+    return not was_signed(with_stamp(found, owner=terms.owner), signatures)
 
 
 def _stamp(want: DesiredGateway, owner: str, revision: str) -> Stamp:
@@ -202,14 +229,16 @@ def _stamp(want: DesiredGateway, owner: str, revision: str) -> Stamp:
 
 def _create(want: DesiredGateway, signatures: Signatures, owner: str, revision: str) -> Change:
     gateway = want.gateway
+    stamp = _stamp(want, owner, revision)
     return Change(
         action=Action.CREATE,
         name=gateway.name,
         reason=Reason.ADDED,
         after=gateway,
         signature=signatures.expected(gateway.ca_certificate),
-        stamp=_stamp(want, owner, revision),
+        stamp=stamp,
         location=want.location,
+        record=signatures.record(gateway, stamp),
     )
 
 
@@ -218,8 +247,12 @@ def _update(
 ) -> Change | None:
     differing = differing_fields(found.gateway, want.gateway)
     reason = _reason(want, found, differing, signatures)
+    differing = tuple(name for name in _FIELDS if name in differing or name in found.outdated)
+    if reason is None and found.stamp is not None and found.stamp.owner != owner:
+        reason = Reason.ADOPTED
     if reason is None:
         return None
+    stamp = _stamp(want, owner, revision)
     return Change(
         action=Action.UPDATE,
         name=want.gateway.name,
@@ -227,9 +260,10 @@ def _update(
         before=found,
         after=want.gateway,
         signature=signatures.expected(want.gateway.ca_certificate),
-        stamp=_stamp(want, owner, revision),
+        stamp=stamp,
         fields=differing,
         location=want.location,
+        record=signatures.record(want.gateway, stamp),
     )
 
 
@@ -240,43 +274,45 @@ def _reason(
     stamp = found.stamp
     if stamp is None:
         return Reason.ADOPTED
-    text, signature = found.gateway.ca_certificate, found.signature
-    if not signatures.genuine(text, signature):
+    status = signatures.standing(found)
+    if finding(found, signatures, status) is not None:
         return Reason.TAMPERING
     if differing:
         return Reason.MANIFEST_CHANGED if stamp.digest == digest(document(found.gateway)) else Reason.DRIFT
-    if not signatures.current(text, signature):
+    return _reason_without_differences(want, found, status, signatures)
+
+
+def _reason_without_differences(
+    want: DesiredGateway, found: LiveGateway, status: RecordStatus, signatures: Signatures
+) -> Reason | None:
+    if status is RecordStatus.UNSIGNED:
+        return Reason.UNSIGNED
+    if status is RecordStatus.OLDER_KEY or not signatures.current(found.gateway.ca_certificate, found.signature):
         return Reason.KEY_ROTATED
-    return Reason.PROTECTION_CHANGED if stamp.protected != want.protected else None
+    if found.outdated:
+        return Reason.SECRET_CHANGED
+    return Reason.PROTECTION_CHANGED if found.stamp is None or found.stamp.protected != want.protected else None
 
 
-def _drift(change: Change) -> Drift | None:
-    if change.reason not in (Reason.DRIFT, Reason.TAMPERING):
+def _drift(change: Change, signatures: Signatures) -> Drift | None:
+    if change.reason not in (Reason.DRIFT, Reason.TAMPERING) or change.before is None:
         return None
-    return Drift(change.name, change.reason, change.fields or ("ca_certificate_sig",))
+    evidence = finding(change.before, signatures)
+    return Drift(change.name, change.reason, change.fields or _without_fields(evidence), evidence)
 
 
-def _orphans(desired: DesiredState, live: LiveState, terms: Terms) -> tuple[int, list[Change], list[Orphan]]:
-    """Return how many gateways of ours exist, which are to be deleted, and which are left though git lost them."""
-    existing = 0
-    deletions: list[Change] = []
-    orphans: list[Orphan] = []
-    for name, found in live.gateways.items():
-        stamp = found.stamp
-        if stamp is None or stamp.owner != terms.owner:
-            continue
-        existing += 1
-        if name in desired.gateways or terms.narrowed:
-            continue
-        if stamp.protected:
-            orphans.append(Orphan(name, "protected"))
-        elif not terms.prune:
-            orphans.append(Orphan(name, "not pruned"))
-        elif not desired.complete:
-            orphans.append(Orphan(name, "tree incomplete"))
-        else:
-            deletions.append(Change(Action.DELETE, name, Reason.REMOVED_FROM_GIT, before=found))
-    return existing, deletions, sorted(orphans, key=lambda orphan: orphan.name)
+def _without_fields(evidence: Finding | None) -> tuple[str, ...]:
+    """Return the name of what is not right where every field is."""
+    return ("ca_certificate_sig",) if evidence is Finding.BUNDLE_NOT_GENUINE else ("record",)
+
+
+def _tampered(lost: Iterable[LiveGateway], changes: Iterable[Change], signatures: Signatures) -> Iterator[Drift]:
+    """Yield the tampering with rows that git no longer wants, other than those that get another name."""
+    renamed = {change.held_as for change in changes}
+    for found in lost:
+        name = found.gateway.name
+        if name not in renamed and (evidence := finding(found, signatures)) is not None:
+            yield Drift(name, Reason.TAMPERING, _without_fields(evidence), evidence)
 
 
 def _with_renames(changes: list[Change], deletions: list[Change]) -> tuple[list[Change], list[Change]]:
@@ -309,8 +345,8 @@ def _drift_of_renamed(changes: Iterable[Change], signatures: Signatures) -> Iter
     for change in changes:
         if change.reason is not Reason.RENAMED or (found := change.before) is None or found.stamp is None:
             continue
-        if not signatures.genuine(found.gateway.ca_certificate, found.signature):
-            yield Drift(change.name, Reason.TAMPERING, change.fields)
+        if (evidence := finding(found, signatures)) is not None:
+            yield Drift(change.name, Reason.TAMPERING, change.fields, evidence)
         elif found.stamp.digest != digest(document(found.gateway)):
             yield Drift(change.name, Reason.DRIFT, change.fields)
 

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.features import lacking
+from reconciler.core.features import lacking, needs_more_than_a_header
 from reconciler.core.hostile import printable
 from reconciler.core.model import DesiredState, Feature, Visibility
 from reconciler.core.problems import Location, Problem, Rule, Severity
 from reconciler.core.targets import sharing
+from reconciler.core.urls import host_of
 
 if TYPE_CHECKING:
     from reconciler.core.lint import TargetScope
@@ -105,9 +106,61 @@ DUPLICATE_PREFIX = Rule(
     "/spec/kuadrant/prefix",
 )
 
+ROUTE_MISSING = Rule(
+    "route-missing",
+    Severity.ERROR,
+    "A registration in Kubernetes points at an HTTPRoute; Kuadrant finds the upstream through it.",
+    "/spec/kuadrant",
+)
+PARENT_MISSING = Rule(
+    "parent-missing",
+    Severity.ERROR,
+    "An HTTPRoute that is made for a host name hangs below a Gateway, or leads nowhere.",
+    "/spec/kuadrant/hostname",
+)
+PREFIX_MISSING = Rule(
+    "prefix-missing",
+    Severity.ERROR,
+    "Kubernetes refuses an MCPServerRegistration with a tool list for each user and without a prefix.",
+    "/spec/kuadrant/userSpecificList",
+)
+CREDENTIAL_OUTSIDE = Rule(
+    "credential-outside-cluster",
+    Severity.ERROR,
+    "In Kubernetes, Kuadrant takes a credential from a Secret alone, and we never copy one.",
+    "/spec/auth",
+)
+ADDRESS_NOT_NAMED = Rule(
+    "address-not-named",
+    Severity.ERROR,
+    "The Service that stands for an upstream outside the cluster holds a DNS name, and no IP address.",
+    "/spec/url",
+)
+
+ROUTE_NOT_USED = Rule(
+    "route-not-used-by-platform",
+    Severity.WARNING,
+    "A standalone broker knows no HTTPRoute: Envoy routes its calls, by the host name that the broker's file gives.",
+    "/spec/kuadrant",
+)
+DUPLICATE_HOSTNAME = Rule(
+    "duplicate-hostname",
+    Severity.WARNING,
+    "A standalone broker sends the calls of a server to its host name, so of two with one name, one gets all of them.",
+    "/spec/kuadrant/hostname",
+)
+
+SHARED_BUNDLE = Rule(
+    "bundle-shared-by-many",
+    Severity.INFO,
+    "Every copy of a CA takes its place in the one Secret that an extension serves; the extension's bundle takes one.",
+)
+
 _TOOL_NAME_LIMIT: Final = 128
 _BUNDLE_LIMIT: Final = 65_536
 _SECRET_LIMIT: Final = 1_048_576
+_SHARE_WORTH_SAYING: Final = 10
+"""From this fraction of the Secret on, in percent, copies of one CA are worth a word."""
 _TAG_LIMIT: Final = 10
 _SHOWN: Final = 3
 
@@ -115,6 +168,7 @@ _REWRITTEN: Final = re.compile(r"https?://127\.0\.0\.1(?=[:/?]|$)")
 _REFUSED: Final = re.compile(
     r"https?://(\[[^\]]*\]|(?:0\.0\.0\.0|169\.254\.\d+\.\d+|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+)(?=[:/?]|$))"
 )
+_ADDRESS: Final = re.compile(r"https?://(\[|\d+\.\d+\.\d+\.\d+(?=[:/?]|$))")
 _NOT_IN_SLUGS: Final = re.compile(r"[\W_]+")
 _PASSED: Final = re.compile(r"[A-Za-z0-9-]+")
 _NEVER_PASSED: Final = frozenset(
@@ -167,7 +221,8 @@ def _check(
     platform: Platform, target: TargetScope, taken: Sequence[DesiredGateway], bundles: Mapping[str, TrustBundle]
 ) -> Iterator[Problem]:
     desired = DesiredState({wanted.gateway.name: wanted for wanted in taken})
-    yield from lacking(desired, platform.features, target.scheme)
+    said_better = {Feature.OTHER_AUTH}  # `auth-unsupported-by-platform` names the type, and is among the limits
+    yield from lacking(desired, platform.features | said_better, target.scheme)
     for limit in platform.limits:
         for wanted in filter(limit.concerns, taken):
             yield limit.rule.at(wanted.location, limit.found(wanted), fix=limit.fix, gateways=(wanted.gateway.name,))
@@ -206,6 +261,21 @@ def _duplicate_prefixes(
         yield DUPLICATE_PREFIX.at(wanted.location, message, fix=fix, gateways=(other, name))
 
 
+def _duplicate_hostnames(
+    _target: TargetScope, taken: Sequence[DesiredGateway], _bundles: Mapping[str, TrustBundle]
+) -> Iterator[Problem]:
+    named = (wanted for wanted in taken if _hostname(wanted))
+    for wanted, first in sharing(named, _hostname):
+        name, other = wanted.gateway.name, first.gateway.name
+        message = f"calls of `{name}` go to {printable(_hostname(wanted))}, as those of `{other}` do"
+        fix = "give each its own `kuadrant.hostname`, and Envoy a virtual host of that name"
+        yield DUPLICATE_HOSTNAME.at(wanted.location, message, fix=fix, gateways=(other, name))
+
+
+def _hostname(wanted: DesiredGateway) -> str:
+    return wanted.gateway.kuadrant.hostname or host_of(wanted.gateway.url)
+
+
 def _pinned(
     _target: TargetScope, taken: Sequence[DesiredGateway], bundles: Mapping[str, TrustBundle]
 ) -> Iterator[Problem]:
@@ -241,6 +311,24 @@ def _together(
         yield BUNDLES_TOO_LARGE.at(target.location, message, fix=fix)
 
 
+def _shared(
+    target: TargetScope, taken: Sequence[DesiredGateway], _bundles: Mapping[str, TrustBundle]
+) -> Iterator[Problem]:
+    users: dict[str, list[str]] = {}
+    for wanted in taken:
+        if wanted.gateway.ca_certificate:
+            users.setdefault(wanted.gateway.ca_certificate, []).append(wanted.gateway.name)
+    for text, names in users.items():
+        every = len(names) * len(text)
+        if len(names) > 1 and every * 100 >= _SECRET_LIMIT * _SHARE_WORTH_SAYING:
+            message = (
+                f"{len(names)} gateways of target `{target.name}` carry one CA bundle: {len(names)} x {len(text):,} = "
+                f"{every:,} of the {_SECRET_LIMIT:,} bytes that the Secret of their extension holds"
+            )
+            fix = "give it to the MCPGatewayExtension once (`caCertBundleRef`), and drop it from the manifests"
+            yield SHARED_BUNDLE.at(target.location, message, fix=fix, gateways=tuple(sorted(names)))
+
+
 def _long_tools(wanted: DesiredGateway) -> list[str]:
     if not wanted.verify.require_tools:
         return []
@@ -258,20 +346,14 @@ def _kept_back(wanted: DesiredGateway) -> list[str]:
     ]
 
 
-def _needs_more_than_a_header(wanted: DesiredGateway) -> bool:
-    auth = wanted.gateway.auth
-    if auth.type == "headers":
-        return [name.lower() for name, _ in auth.secrets] != ["authorization"]
-    return auth.type in ("queryParameter", "oauth")
-
-
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(f"`{printable(name, 80)}`" for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 CONTEXTFORGE: Final = Platform(
-    features=frozenset(Feature) - {Feature.BUNDLE_ONLY_TRUST, Feature.SECRET_KEY_REFERENCE, Feature.ATOMIC},
+    features=frozenset(Feature)
+    - {Feature.BUNDLE_ONLY_TRUST, Feature.SECRET_KEY_REFERENCE, Feature.CA_REFERENCE, Feature.ATOMIC},
     limits=(
         Limit(
             NAME_TOO_LONG,
@@ -315,12 +397,24 @@ CONTEXTFORGE: Final = Platform(
 
 _ONE_HEADER: Final = Limit(
     AUTH_UNSUPPORTED,
-    _needs_more_than_a_header,
+    lambda wanted: needs_more_than_a_header(wanted.gateway.auth),
     lambda wanted: f"Kuadrant cannot authenticate to `{wanted.gateway.name}` by auth.type {wanted.gateway.auth.type}",
     "use bearer or basic, or keep this gateway in another target",
 )
 
-KUADRANT_FILE: Final = Platform(frozenset(), (_ONE_HEADER,), (_duplicate_prefixes,))
+KUADRANT_FILE: Final = Platform(
+    features=frozenset({Feature.BUNDLE_SIGNATURE, Feature.RECORD_SIGNATURE, Feature.RENAME, Feature.ATOMIC}),
+    limits=(
+        _ONE_HEADER,
+        Limit(
+            ROUTE_NOT_USED,
+            lambda wanted: bool(wanted.gateway.kuadrant.route or wanted.gateway.kuadrant.parent),
+            lambda wanted: f"`{wanted.gateway.name}` names an HTTPRoute, and a broker's file has no room for one",
+            "leave out `route` and `parentRef`; `hostname` is what Envoy routes by",
+        ),
+    ),
+    checks=(_duplicate_prefixes, _duplicate_hostnames),
+)
 """A broker that reads a file. It has none of the limits of the controller, and refuses nothing but broken PEM."""
 
 KUADRANT: Final = Platform(
@@ -346,8 +440,47 @@ KUADRANT: Final = Platform(
     checks=(_duplicate_prefixes, _pinned, _together),
 )
 
+KUBERNETES: Final = Platform(
+    features=KUADRANT.features | {Feature.BUNDLE_SIGNATURE, Feature.RECORD_SIGNATURE, Feature.CA_REFERENCE},
+    limits=(
+        *KUADRANT.limits,
+        Limit(
+            ROUTE_MISSING,
+            lambda wanted: not wanted.gateway.kuadrant.route and not wanted.gateway.kuadrant.hostname,
+            lambda wanted: f"`{wanted.gateway.name}` names neither an HTTPRoute nor a host to make one for",
+            "set `kuadrant.route`, or `kuadrant.hostname` and `kuadrant.parentRef`",
+        ),
+        Limit(
+            PARENT_MISSING,
+            lambda wanted: bool(wanted.gateway.kuadrant.hostname) and not wanted.gateway.kuadrant.parent,
+            lambda wanted: f"`{wanted.gateway.name}` has a `kuadrant.hostname`, and no Gateway that would take it",
+            "set `kuadrant.parentRef`",
+        ),
+        Limit(
+            PREFIX_MISSING,
+            lambda wanted: wanted.gateway.kuadrant.user_specific_list and not wanted.gateway.kuadrant.prefix,
+            lambda wanted: f"`{wanted.gateway.name}` has a tool list for each user, and no prefix",
+            "set `kuadrant.prefix`",
+        ),
+        Limit(
+            CREDENTIAL_OUTSIDE,
+            lambda wanted: any(each.kind != "secretKeyRef" for _, each in wanted.gateway.auth.secrets),
+            lambda wanted: f"the credential of `{wanted.gateway.name}` is not in the cluster",
+            "put the whole value of the Authorization header into a Secret, and name that by `secretKeyRef`",
+        ),
+        Limit(
+            ADDRESS_NOT_NAMED,
+            lambda wanted: bool(wanted.gateway.kuadrant.hostname) and _ADDRESS.match(wanted.gateway.url) is not None,
+            lambda wanted: f"the URL of `{wanted.gateway.name}` has an address where a route needs a name",
+            "give the upstream a DNS name",
+        ),
+    ),
+    checks=(*KUADRANT.checks, _shared),
+)
+
 _PLATFORMS: Final[Mapping[str, Platform]] = {
     "contextforge": CONTEXTFORGE,
     "kuadrant": KUADRANT,
     "kuadrant+file": KUADRANT_FILE,
+    "kubernetes": KUBERNETES,
 }

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from reconciler.core.model import Audit, Change, Feature, Gateway, LiveState, Outcome
+    from reconciler.core.model import (
+        Audit,
+        CaReference,
+        Change,
+        Feature,
+        Gateway,
+        LiveState,
+        Outcome,
+        Served,
+        ToolCall,
+        Waited,
+    )
 
 
 class Store(Protocol):
@@ -40,6 +51,72 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release the store's resources."""
+        ...
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """What a store may offer besides, so that looking after it costs in proportion to what changed."""
+
+    def read_named(self, names: Collection[str]) -> LiveState:
+        """Return those rows that `read` would show under these names.
+
+        Raises:
+            StoreError: they could not be read.
+        """
+        ...
+
+    def version(self) -> str:
+        """Return a text that differs whenever `read` might answer differently; empty where that cannot be told.
+
+        Raises:
+            StoreError: the store is not there any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a store behind a wire knows besides: how much of a run's time is not ours."""
+
+    @property
+    def waited(self) -> Waited:
+        """What the other side took so far."""
+        ...
+
+
+@runtime_checkable
+class ToolCaller(Protocol):
+    """What the store of a running platform may offer besides: to use a gateway as the platform's users do."""
+
+    def call_tool(self, gateway: str, tool: str) -> ToolCall:
+        """Call a tool, without arguments, of the gateway of this name, through the platform. Failures are answers."""
+        ...
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """What the store of a platform that reads it in its own time may offer besides: to wait until it has."""
+
+    def served(self, names: Collection[str]) -> tuple[Served, ...]:
+        """Return what the platform makes of these gateways, once it has looked at each since the last `apply`.
+
+        It ends in bounded time, whatever the platform does. Where the platform cannot be asked, it is nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class CaKeeper(Protocol):
+    """What a store may offer besides: the CA certificates that its platform keeps (`tls.caFrom`)."""
+
+    def ca_certificates(self, reference: CaReference) -> bytes:
+        """Return the PEM text that an object of the platform holds.
+
+        Raises:
+            InputError: there is no such object, or nothing under that key.
+            StoreError: it could not be read.
+        """
         ...
 
 

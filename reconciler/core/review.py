@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from reconciler.core.effects import KnownTools, ToolEffect
     from reconciler.core.model import Certificate, Change
-    from reconciler.core.planning import Plan
+    from reconciler.core.planning import Drift, Plan
     from reconciler.core.rotation import Exchange, Rotation
+    from reconciler.core.tampering import Finding
 
 _TRUST = frozenset({"ca_certificate", "system_trust"})
 _HEALED = frozenset({Reason.DRIFT, Reason.TAMPERING})
@@ -36,9 +37,9 @@ class Group(IntEnum):
 class Review:
     """One change, and what it means.
 
-    `drift` is what somebody else did to the row since it was written: DRIFT, TAMPERING or None. `intended` says that
-    git changed as well, or alone. `bundle` is there where another bundle is stored, `rotation` where that is meant to
-    be a step from one bundle to the next.
+    `drift` is what somebody else did to the row since it was written: DRIFT, TAMPERING or None, and `evidence` how
+    tampering was found. `intended` says that git changed as well, or alone. `bundle` is there where another bundle is
+    stored, `rotation` where that is meant to be a step from one bundle to the next.
     """
 
     change: Change
@@ -48,6 +49,7 @@ class Review:
     bundle: Exchange | None
     rotation: Rotation | None
     tools: ToolEffect | None
+    evidence: Finding | None = None
 
     @property
     def git_says(self) -> bool:
@@ -57,16 +59,16 @@ class Review:
 
 def review(plan: Plan, certificates: Mapping[str, Sequence[Certificate]], tools: KnownTools) -> tuple[Review, ...]:
     """Return a review of each change, by group and name. `certificates` are those of the bundles, by their text."""
-    drifted = {drift.name: drift.reason for drift in plan.drift}
+    drifted = {drift.name: drift for drift in plan.drift}
     found = [_review(change, drifted.get(change.name), certificates, tools) for change in plan.changes]
     return tuple(sorted(found, key=lambda each: (each.group, each.change.name)))
 
 
 def _review(
-    change: Change, drift: Reason | None, certificates: Mapping[str, Sequence[Certificate]], tools: KnownTools
+    change: Change, drifted: Drift | None, certificates: Mapping[str, Sequence[Certificate]], tools: KnownTools
 ) -> Review:
     before, after = (change.before.gateway if change.before else None), change.after
-    drift = change.reason if change.reason in _HEALED else drift
+    drift = change.reason if change.reason in _HEALED else drifted.reason if drifted is not None else None
     intended = drift is None or _git_changed(change)
     old, new = (gateway.ca_certificate if gateway else "" for gateway in (before, after))
     held, wanted = certificates.get(old, ()), certificates.get(new, ())
@@ -79,6 +81,7 @@ def _review(
         bundle=exchange(held, wanted) if old != new else None,
         rotation=rotation(held, wanted) if is_a_step else None,
         tools=tool_effect(change, tools),
+        evidence=drifted.evidence if drifted is not None else None,
     )
 
 

@@ -9,7 +9,7 @@ any        as it was before         nothing
 any        anything else            left alone, and why
 
 What is left alone is never forced: a newer apply is rolled back first. The journal lies beside the store, so whoever
-can write the one can write the other; therefore a CA bundle is only brought back if a trusted key signed it then.
+can write the one can write the other; therefore a row is only brought back if a trusted key signed it then.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from reconciler.core.canonical import digest, document
 from reconciler.core.history import mark_held
 from reconciler.core.model import Action, Change, Reason
 from reconciler.core.planning import PERMITTED, Plan, checksum, differing_fields
+from reconciler.core.tampering import Finding, finding, in_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +67,8 @@ _SAYINGS: Final[Mapping[Why, tuple[str, str]]] = {
         "remove `reconciler/prune: disabled` in a commit of its own, apply that, and delete it through git",
     ),
     Why.NOT_GENUINE: (
-        "its CA bundle of then was not signed by a key that is trusted, and signing it now would vouch for it",
-        "put the right bundle into git, and apply that",
+        "what it was then was not signed by a key that is trusted, and signing it now would vouch for it",
+        "put the right manifest and bundle into git, and apply that",
     ),
     Why.NO_PREIMAGE: (
         "what it was before was not kept, or cannot be read",
@@ -107,6 +108,7 @@ def rollback(entry: Entry, live: LiveState, signatures: Signatures, terms: Terms
 
     Rows that are so already count as unchanged. What the target's policy does not permit is held back.
     """
+    signatures = in_store(signatures, live, terms.owner)
     steps = [step for step in entry.steps if step.status in _MAY_BE_MADE]
     answers = [_undo(step, live.gateways, signatures, terms.owner) for step in steps]
     every = sorted((each for each in answers if isinstance(each, Change)), key=lambda change: change.name)
@@ -193,9 +195,16 @@ def _hindrance(
         return Why.NOT_OURS
     if before.gateway.name != step.name and before.gateway.name in rows:
         return Why.NAME_TAKEN
-    if not signatures.genuine(before.gateway.ca_certificate, before.signature):
+    if not _is_genuine(before, signatures):
         return Why.NOT_GENUINE
     return None
+
+
+def _is_genuine(before: LiveGateway, signatures: Signatures) -> bool:
+    """Return whether a trusted key signed the row as it was then. That it was written over since is why it is here."""
+    if not signatures.genuine(before.gateway.ca_certificate, before.signature):
+        return False
+    return before.stamp is None or finding(before, signatures) in (None, Finding.REPLAYED)
 
 
 def _is_readable(before: LiveGateway) -> bool:
@@ -207,6 +216,7 @@ def _is_readable(before: LiveGateway) -> bool:
 def _restored(before: LiveGateway, found: LiveGateway | None, signatures: Signatures) -> Change:
     gateway = before.gateway
     signed = signatures.current(gateway.ca_certificate, before.signature)
+    stamp = replace(before.stamp, digest=digest(document(gateway))) if before.stamp is not None else None
     return Change(
         action=Action.CREATE if found is None else Action.UPDATE,
         name=gateway.name,
@@ -214,6 +224,7 @@ def _restored(before: LiveGateway, found: LiveGateway | None, signatures: Signat
         before=found,
         after=gateway,
         signature=before.signature if signed else signatures.expected(gateway.ca_certificate),
-        stamp=replace(before.stamp, digest=digest(document(gateway))) if before.stamp is not None else None,
+        stamp=stamp,
         fields=differing_fields(found.gateway, gateway) if found is not None else (),
+        record=signatures.record(gateway, stamp) if stamp is not None else "",
     )

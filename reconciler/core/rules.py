@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.core import (
+    ca_references,
     certificate,
     constraints,
     desired,
@@ -13,6 +14,7 @@ from reconciler.core import (
     fitness,
     framing,
     inheritance,
+    keyring,
     layout,
     leftovers,
     levels,
@@ -24,6 +26,8 @@ from reconciler.core import (
     snapshot,
     strict_yaml,
     targets,
+    toollock,
+    tooltext,
     trust,
 )
 from reconciler.core.problems import Rule
@@ -34,11 +38,12 @@ if TYPE_CHECKING:
 _ROOMS: tuple[tuple[str, tuple[ModuleType, ...]], ...] = (
     ("Files", (snapshot,)),
     ("YAML", (strict_yaml,)),
-    ("Manifests", (schema, manifest, inheritance, desired, layout)),
+    ("Manifests", (schema, manifest, inheritance, desired, layout, keyring)),
     ("Across manifests", (lint, targets, leftovers, features, levels)),
-    ("Gateway platforms", (platforms,)),
+    ("Gateway platforms", (platforms, ca_references)),
     ("PEM files", (framing, pem)),
     ("Certificates and bundles", (certificate, fitness, trust, constraints)),
+    ("Tools locks", (toollock, tooltext)),
     ("Stores", (export,)),
 )
 

@@ -61,8 +61,11 @@ def _verdicts(plan: Plan, limits: Limits) -> Iterator[Verdict]:
 
 
 def _intended(plan: Plan) -> int:
-    """Return how many updates git asked for. Healing what somebody else changed must never be held up by its amount."""
-    healing = (Reason.DRIFT, Reason.TAMPERING, Reason.ADOPTED)
+    """Return how many updates git asked for. Healing what somebody else changed must never be held up by its amount.
+
+    Nor is a row changed by being signed for the first time.
+    """
+    healing = (Reason.DRIFT, Reason.TAMPERING, Reason.ADOPTED, Reason.UNSIGNED)
     return sum(change.action is Action.UPDATE and change.reason not in healing for change in plan.changes)
 
 

@@ -19,7 +19,8 @@ from reconciler.core.hostile import printable
 from reconciler.errors import InputError, ReconcilerError, SignerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -82,11 +83,41 @@ class KeyPair:
     public: bytes
 
 
+class Role(StrEnum):
+    """What a trusted key may vouch for. A platform that signs bundles by itself needs no say about whole rows."""
+
+    BUNDLE = "bundle"
+    RECORD = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A public key, raw, by its name, and what it is trusted with from when until when.
+
+    A signature has no date, so the window is about today: outside of it the key vouches for nothing any more.
+    """
+
+    name: str
+    public: bytes
+    roles: frozenset[Role] = frozenset(Role)
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """The key's id."""
+        return key_id(self.public)
+
+    def is_in_force(self, now: datetime) -> bool:
+        """Return whether `now` lies in the key's window, whose end is not part of it."""
+        return not (self.not_before and now < self.not_before) and not (self.not_after and now >= self.not_after)
+
+
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Trusted public keys by name, raw, and the verdicts reached with them so far."""
+    """The public keys that are trusted, and the verdicts on bundles reached with them so far."""
 
-    keys: tuple[tuple[str, bytes], ...] = ()
+    keys: tuple[TrustedKey, ...] = ()
     _verdicts: dict[tuple[bytes, str], Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -96,29 +127,50 @@ class Keyring:
         Raises:
             InputError: one of them is neither; its name is in the message.
         """
-        return cls.of_raw({name: _public_key(name, text) for name, text in texts.items()})
+        return cls.of_raw({name: public_key(name, text) for name, text in texts.items()})
 
     @classmethod
     def of_raw(cls, keys: Mapping[str, bytes]) -> Keyring:
-        """Return the keyring of these raw 32-byte public keys.
+        """Return the keyring of these raw 32-byte public keys, trusted with everything, always.
 
         Raises:
             InputError: one has another length, or is of low order.
         """
-        for name, key in keys.items():
-            if len(key) != KEY_BYTES:
-                raise _bad_entry(name, f"has {len(key)} bytes instead of {KEY_BYTES}")
-            if key[:-1] + bytes([key[-1] & 0x7F]) in _LOW_ORDER:
-                raise _bad_entry(name, "is of low order: anyone can make signatures for it")
-        return cls(tuple(sorted(keys.items())))
+        return cls.of_keys(TrustedKey(name, key) for name, key in keys.items())
+
+    @classmethod
+    def of_keys(cls, keys: Iterable[TrustedKey]) -> Keyring:
+        """Return the keyring of these keys.
+
+        Raises:
+            InputError: one has another length than 32 bytes, or is of low order.
+        """
+        every = tuple(sorted(keys, key=lambda key: key.name))
+        for key in every:
+            if len(key.public) != KEY_BYTES:
+                raise _bad_entry(key.name, f"has {len(key.public)} bytes instead of {KEY_BYTES}")
+            if key.public[:-1] + bytes([key.public[-1] & 0x7F]) in _LOW_ORDER:
+                raise _bad_entry(key.name, "is of low order: anyone can make signatures for it")
+        return cls(every)
+
+    def at(self, now: datetime) -> Keyring:
+        """Return the keyring of the keys that are in force."""
+        return Keyring(tuple(key for key in self.keys if key.is_in_force(now)))
 
     @property
     def key_ids(self) -> frozenset[str]:
         """The ids of the trusted keys."""
-        return frozenset(key_id(key) for _, key in self.keys)
+        return frozenset(key.id for key in self.keys)
+
+    def signed_by(self, payload: bytes, signature: str, role: Role) -> TrustedKey | None:
+        """Return the key of this role that made `signature`, 128 lower-case hex characters, over `payload`."""
+        for key in self.keys:
+            if role in key.roles and is_signed(payload, signature, key.public):
+                return key
+        return None
 
     def verdict(self, text: str, signature: str) -> Verdict:
-        """Return the state of a stored signature; each distinct pair is checked once.
+        """Return the state of a bundle's stored signature; each distinct pair is checked once.
 
         Nothing signed with nothing is valid. A signature without a text is invalid, and so is one by an unknown key.
         """
@@ -137,13 +189,8 @@ class Keyring:
             return Verdict(SignatureStatus.UNKNOWN)
         if not signature:
             return Verdict(SignatureStatus.MISSING)
-        for name, key in self.keys:
-            try:
-                verify_bundle(text, signature, key)
-            except BadSignatureError:
-                continue
-            return Verdict(SignatureStatus.VALID, key_id(key), name)
-        return Verdict(SignatureStatus.INVALID)
+        key = self.signed_by(text.encode(errors="surrogatepass"), signature, Role.BUNDLE)
+        return Verdict(SignatureStatus.VALID, key.id, key.name) if key is not None else Verdict(SignatureStatus.INVALID)
 
 
 def sign_bundle(signer: Signer, text: str) -> str:
@@ -161,15 +208,24 @@ def verify_bundle(text: str, signature: str, public_key: bytes) -> None:
     Raises:
         BadSignatureError: it is not, or is not 128 lower-case hex characters, or the key is not one.
     """
+    if not _SIGNATURE.fullmatch(signature):
+        raise BadSignatureError(f"a signature is {SIGNATURE_CHARACTERS} lower-case hex characters, and this is not one")
+    if not is_signed(text.encode(errors="surrogatepass"), signature, public_key):
+        raise BadSignatureError(f"the signature was not made over this bundle with key {key_id(public_key)}")
+
+
+def is_signed(payload: bytes, signature: str, public_key: bytes) -> bool:
+    """Return whether `signature`, 128 lower-case hex characters, is one over `payload` by this raw public key."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if not _SIGNATURE.fullmatch(signature):
-        raise BadSignatureError(f"a signature is {SIGNATURE_CHARACTERS} lower-case hex characters, and this is not one")
+        return False
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signature), text.encode())
+        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signature), payload)
     except (InvalidSignature, ValueError):
-        raise BadSignatureError(f"the signature was not made over this bundle with key {key_id(public_key)}") from None
+        return False
+    return True
 
 
 def key_id(public_key: bytes) -> str:
@@ -178,7 +234,7 @@ def key_id(public_key: bytes) -> str:
 
 
 def public_text(public_key: bytes) -> str:
-    """Return a raw public key as base64, the form of `spec.signing.trustedKeys`."""
+    """Return a raw public key as base64, the form of `keys/trusted.yaml`."""
     return base64.b64encode(public_key).decode("ascii")
 
 
@@ -261,8 +317,12 @@ def _without_marker(text: str) -> tuple[str, str]:
     return "not PEM text", f"give an unencrypted PKCS#8 PEM; {_GENERATE}"
 
 
-def _public_key(name: str, text: str) -> bytes:
-    """Return the raw key of a PEM or base64 text."""
+def public_key(name: str, text: str) -> bytes:
+    """Return the raw key of a PEM or base64 text, which an error calls by `name`.
+
+    Raises:
+        InputError: it is neither, or a private key.
+    """
     if "PRIVATE KEY" in text:
         raise _bad_entry(
             name, "is a private key", fix="put the public key there, and replace this one: it is disclosed"

@@ -45,12 +45,13 @@ class Snapshot:
     """The manifests of a tree at one moment.
 
     `files` maps root-relative POSIX paths of YAML files to their bytes, sorted by path; `pem_files` names the PEM files
-    that were seen and not read. `whole` says whether the whole managed tree was looked at: without that, absence proves
-    nothing.
+    that were seen and not read, `lock_files` the tools locks. `whole` says whether the whole managed tree was looked
+    at: without that, absence proves nothing.
     """
 
     files: Mapping[str, bytes]
     pem_files: frozenset[str] = frozenset()
+    lock_files: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     whole: bool = True
 

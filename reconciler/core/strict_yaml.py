@@ -15,6 +15,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yaml.error import MarkedYAMLError, YAMLError
@@ -124,13 +125,13 @@ class _Note(NamedTuple):
     length: int = 1
 
 
-def read_yaml(file: str, data: bytes) -> YamlFile:
-    """Parse a file of at most `SIZE_LIMIT` bytes. Never raises: whatever is wrong is among the problems.
+def read_yaml(file: str, data: bytes, *, limit: int = SIZE_LIMIT) -> YamlFile:
+    """Parse a file of at most `limit` bytes. Never raises: whatever is wrong is among the problems.
 
     Past `PROBLEM_LIMIT` they are not worth their time, and left out.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
-    problem = unreadable(file, data)
+    problem = unreadable(file, data, limit)
     if problem is not None:
         return YamlFile((), (problem,))
     notes: list[_Note] = []
@@ -197,7 +198,7 @@ def _build(  # noqa: C901, PLR0912, PLR0915 - the hot loop: a branch per kind of
             if event.anchor is not None or event.tag is not None:
                 notes.append(_decorated(event))
             if key is _NO_KEY:
-                key = text
+                key = intern(text)  # the same few words in every file: kept, and sent between processes, once
                 if value is not text or text in container or text == "<<":
                     _check_key(value, event, container, notes)
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 SENSITIVE: Final = "(sensitive)"
 
@@ -20,11 +21,19 @@ SENSITIVE_PARAMETER: Final = (
 """The beginning of a parameter that holds a secret, as the schema has it."""
 
 _VALUE: Final = re.compile(rf"(?P<name>{SENSITIVE_PARAMETER})[^&#]*")
-_USER: Final = re.compile(r"\A((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@")
+_USER: Final = re.compile(r"\A((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?]*@")
 
 
 def shown_url(url: str) -> str:
     """Return the URL without user and password, the values of parameters that hold a secret, and its fragment."""
-    place, mark, fragment = url.partition("#")
-    shown = _VALUE.sub(rf"\g<name>{SENSITIVE}", _USER.sub(rf"\1{SENSITIVE}@", place, count=1))
-    return f"{shown}#{SENSITIVE}" if mark and fragment else shown + mark
+    place, mark, fragment = _USER.sub(rf"\1{SENSITIVE}@", url).partition("#")
+    shown = _VALUE.sub(rf"\g<name>{SENSITIVE}", place)
+    return f"{shown}#{SENSITIVE}" if fragment else shown + mark
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL in lower case, without brackets; nothing where it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

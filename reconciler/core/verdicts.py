@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core import chains
 from reconciler.core.hostile import printable
-from reconciler.core.observation import Diagnosis
+from reconciler.core.observation import Diagnosis, is_address, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,8 @@ def _unknown_root(evidence: _Evidence) -> Diagnosis:
         "CaUnknown",
         f"The chain that {evidence.attempt.place} sends ends at {chains.subject(root)}, SHA-256 "
         f"{chains.fingerprint(root)}, which is not in the bundle{_holding(evidence)}.",
-        "Put that CA's certificate into spec.tls.caCertificates, once its owner has confirmed the fingerprint.",
+        f"Save what it presents with `reconciler ca fetch {evidence.attempt.place} > ca.pem`, and once its owner has "
+        "confirmed the fingerprint add ca.pem to spec.tls.caCertificates.",
     )
 
 
@@ -113,7 +114,8 @@ def _intermediate_missing(evidence: _Evidence) -> Diagnosis:
         f"{evidence.attempt.place} sends its own certificate alone, and its issuer, {chains.issuer(leaf)}, is not in "
         f"the bundle{_holding(evidence)}.",
         f"If {chains.issuer(leaf)} is an intermediate of a CA in the bundle, have the server send it with its own "
-        "certificate, or add it to spec.tls.caCertificates; if not, the bundle is for another CA.",
+        "certificate (the full chain, leaf first), or add it to spec.tls.caCertificates; if not, the bundle is for "
+        "another CA.",
     )
 
 
@@ -123,7 +125,9 @@ def _unknown_issuer(evidence: _Evidence) -> Diagnosis:
         "CaUnknown",
         f"{chains.subject(last)}, which {evidence.attempt.place} sent, was issued by {chains.issuer(last)}, and that "
         f"CA is not in the bundle{_holding(evidence)}.",
-        f"Add the certificate of {chains.issuer(last)} to spec.tls.caCertificates.",
+        f"Add the certificate of {chains.issuer(last)} to spec.tls.caCertificates, once its owner has confirmed the "
+        f"fingerprint; `reconciler ca fetch {evidence.attempt.place}` shows what the server presents, and where that "
+        "certificate may be found.",
     )
 
 
@@ -134,8 +138,18 @@ def _wrong_name(evidence: _Evidence) -> Diagnosis:
         "NameMismatch",
         f"The certificate that {evidence.attempt.place} presents ({chains.subject(leaf)}) is not for {host}; it is for "
         f"{', '.join(names[:10]) or 'no DNS name or IP address at all'}.",
-        f"Use a name of the certificate in spec.url, or have it reissued with {host} in subjectAltName.",
+        f"{_other_url(evidence, names)}have the certificate reissued with subjectAltName={_san(host)}.",
     )
+
+
+def _other_url(evidence: _Evidence, names: tuple[str, ...]) -> str:
+    """Return the offer of a URL that the certificate is for, as far as it names one."""
+    name = next((one for one in names if "*" not in one), "")
+    return f"Write https://{place_of(name, evidence.attempt.port)}/… in spec.url, or " if name else "Ask to "
+
+
+def _san(host: str) -> str:
+    return f"IP:{host}" if is_address(host) else f"DNS:{host}"
 
 
 def _out_of_date(evidence: _Evidence) -> Diagnosis:
@@ -169,13 +183,39 @@ def _not_yet_valid(evidence: _Evidence, certificate: Certificate) -> Diagnosis:
     )
 
 
+def _weak_key(evidence: _Evidence) -> Diagnosis:
+    for certificate in (*evidence.path.certificates, *evidence.sent):
+        if weakness := chains.weak_key(certificate):
+            return Diagnosis(
+                "WeakKey",
+                f"{chains.subject(certificate)}, {_origin(evidence, certificate)}, has {weakness}, which is too weak.",
+                "Have it reissued for a new key: RSA from 2048 bits, or P-256.",
+            )
+    return _by_code(evidence.attempt)
+
+
+def _weak_signature(evidence: _Evidence) -> Diagnosis:
+    for certificate in (*evidence.path.certificates, *evidence.sent):
+        if name := chains.broken_hash(certificate):
+            return Diagnosis(
+                "WeakSignature",
+                f"{chains.subject(certificate)}, {_origin(evidence, certificate)}, is signed with {name}, which has "
+                "been broken.",
+                "Have it reissued with SHA-256.",
+            )
+    return _by_code(evidence.attempt)
+
+
 _STORIES: dict[str, Callable[[_Evidence], Diagnosis]] = {
     **dict.fromkeys(("2", "7", "18", "19", "20", "21"), _no_way_to_an_anchor),
     **dict.fromkeys(("9", "10"), _out_of_date),
     **dict.fromkeys(("62", "64"), _wrong_name),
+    **dict.fromkeys(("66", "67"), _weak_key),
+    "68": _weak_signature,
 }
 
 _REISSUE_LEAF = "Have the server's certificate reissued."
+_LOOK_UP = "Look the code up in `man openssl-verification-options`, and have the certificate reissued."
 _REISSUE_CA = "Have the CA certificate reissued by its owner."
 
 _VERDICTS: dict[str, tuple[str, str, str]] = {
@@ -204,7 +244,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
 
 
 def _by_code(attempt: FailedAttempt) -> Diagnosis:
-    unknown = ("VerificationFailed", printable(attempt.detail) or "the certificate chain was refused", "")
+    unknown = ("VerificationFailed", printable(attempt.detail) or "the chain was refused", _LOOK_UP)
     reason, what, fix = _VERDICTS.get(attempt.code, unknown)
     return Diagnosis(reason, f"OpenSSL refuses the chain of {attempt.place}, code {attempt.code}: {what}.", fix)
 

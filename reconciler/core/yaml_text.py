@@ -70,10 +70,10 @@ _SAYINGS: Final = (
 )
 
 
-def unreadable(file: str, data: bytes) -> Problem | None:
+def unreadable(file: str, data: bytes, limit: int = SIZE_LIMIT) -> Problem | None:
     """Return why the bytes are no text that could be YAML, or None."""
-    if len(data) > SIZE_LIMIT:
-        message = f"{len(data):,} bytes; a manifest may have {SIZE_LIMIT:,}"
+    if len(data) > limit:
+        message = f"{len(data):,} bytes; there may be {limit:,}"
         return TOO_LARGE.at(Location(file), message, fix="is this the right file?")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0\0" in (data[0:4:2], data[1:4:2]):
         return NOT_UTF8.at(Location(file), "this is UTF-16", fix="save it as UTF-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.effects import replaces
 from reconciler.core.hostile import printable
 from reconciler.core.model import Reason
+from reconciler.core.tampering import SAYINGS
 from reconciler.reports.style import NAME_LIMIT, counted
 
 if TYPE_CHECKING:
@@ -30,11 +32,13 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.DRIFT: "drift: the store was changed by somebody else",
     Reason.TAMPERING: "tampering: what the store holds is not what was signed",
     Reason.KEY_ROTATED: "signed by an older key",
+    Reason.UNSIGNED: "signed for the first time",
     Reason.ADOPTED: "adopted",
     Reason.REMOVED_FROM_GIT: "no longer in git",
     Reason.PROTECTION_CHANGED: "protection changed",
     Reason.RENAMED: "renamed from {held_as}: the row stays, and what hangs on it",
     Reason.ROLLED_BACK: "rolled back",
+    Reason.SECRET_CHANGED: "a secret has another value",
 }
 """Why a change is planned."""
 
@@ -52,6 +56,7 @@ _EFFECTS: Final[Mapping[str, tuple[str, str]]] = {
     "vanish": ("vanishes", "vanish"),
     "rename": ("gets another name", "get other names"),
 }
+_REPLACED: Final = "in Kubernetes the registration is deleted and made anew: it cannot get another prefix or route"
 _TOOLS_SHOWN: Final = 20
 _VALUE_LIMIT: Final = 200
 _LED_BY: Final = 40
@@ -60,14 +65,22 @@ _LED_BY: Final = 40
 def reason(review: Review) -> str:
     """Return why a change is planned, all of it; the empty string for what is simply new."""
     change = review.change
-    words = [REASONS[change.reason].format(held_as=printable(change.held_as))]
+    words = [_why(change.reason, review).format(held_as=printable(change.held_as))]
     if change.reason in (Reason.DRIFT, Reason.TAMPERING):
         words += ["the manifest changed as well"] if review.intended else []
     elif review.drift is not None:
-        words.append(REASONS[review.drift])
+        words.append(_why(review.drift, review))
     if review.rotation is not None:
         words.append(_STEPS[review.rotation.step])
+    if replaces(change):
+        words.append(_REPLACED)
     return "; ".join(word for word in words if word)
+
+
+def _why(reason: Reason, review: Review) -> str:
+    if reason is Reason.TAMPERING and review.evidence is not None:
+        return f"tampering: {SAYINGS[review.evidence]}"
+    return REASONS[reason]
 
 
 def tools(effect: ToolEffect) -> str:

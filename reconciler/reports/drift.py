@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.hostile import printable
 from reconciler.core.model import Reason
+from reconciler.core.tampering import SAYINGS
 from reconciler.reports.problems import FORMAT_VERSION
 from reconciler.reports.style import NAME_LIMIT, PLAIN, Style, counted, short_revision
 
@@ -14,10 +15,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.drift import Drifted
 
-_SAID: Final[Mapping[Reason, tuple[str, str]]] = {
-    Reason.DRIFT: ("~ drift", "somebody changed the row since it was applied"),
-    Reason.TAMPERING: ("! tampering", "the CA bundle it holds is not the one that was signed"),
-}
+_DRIFT: Final = "somebody changed the row since it was applied"
+_MARKS: Final[Mapping[Reason, str]] = {Reason.DRIFT: "~ drift", Reason.TAMPERING: "! tampering"}
 
 
 def as_text(found: Sequence[Drifted], applied: int, style: Style = PLAIN) -> str:
@@ -34,14 +33,20 @@ def as_document(found: Sequence[Drifted], applied: int) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "applied": applied,
         "drift": [
-            {"name": each.name, "reason": each.reason.value, "manifest": each.manifest, "revision": each.revision}
+            {
+                "name": each.name,
+                "reason": each.reason.value,
+                "evidence": each.evidence.value if each.evidence is not None else None,
+                "manifest": each.manifest,
+                "revision": each.revision,
+            }
             for each in found
         ],
     }
 
 
 def _line(each: Drifted, style: Style) -> str:
-    mark, why = _SAID[each.reason]
+    mark, why = _MARKS[each.reason], SAYINGS[each.evidence] if each.evidence is not None else _DRIFT
     colour = "red" if each.reason is Reason.TAMPERING else "yellow"
     place = " at ".join(printable(word, NAME_LIMIT) for word in (each.manifest, short_revision(each.revision)) if word)
     return f"{style(f'{mark} {printable(each.name)}', colour, 'bold')}  {why}" + (f"  ({place})" if place else "")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.history import Entry, State, Step
     from reconciler.core.model import Certificate, Gateway, LiveGateway
+    from reconciler.core.records import Head
     from reconciler.core.rollback import Left
 
 _STATES: Final[Mapping[State, tuple[str, str]]] = {
@@ -32,6 +33,11 @@ _STATUSES: Final[Mapping[str, str]] = {"applied": "green", "refused": "red", "fa
 _HEADER: Final = ("ID", "WHEN (UTC)", "WHO", "REVISION", "AUTHOR", "SIGNATURE", "RESULT")
 _COLUMN: Final = 40
 """How wide a column of the table may become; `history show` says the rest."""
+
+
+def ledger_document(head: Head, *, verified: bool) -> dict[str, Any]:
+    """Return the published JSON shape of `history --head` and `history --verify`."""
+    return {"format_version": FORMAT_VERSION, "entries": head.seq, "head": str(head), "verified": verified}
 
 
 def as_text(entries: Sequence[Entry], style: Style = PLAIN) -> str:

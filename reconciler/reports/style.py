@@ -46,5 +46,5 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def short_revision(revision: str) -> str:
     """Return `main@1a2b3c4d5e` for `main@sha1:<commit>`, as people say it."""
-    branch, _, commit = revision.partition("@")
-    return f"{branch}@{commit.partition(':')[2][:10]}" if commit else revision
+    name, at, commit = revision.rpartition("@")
+    return f"{name}{at}{commit.partition(':')[2][:10]}" if ":" in commit else revision

@@ -26,6 +26,7 @@ PEM_LIMIT: Final = 10 * 1024 * 1024
 FILE_COUNT_LIMIT: Final = 250_000
 MANIFEST_SUFFIXES: Final = (".yaml", ".yml")
 PEM_SUFFIXES: Final = (".pem", ".crt", ".cer", ".cert")
+LOCK_SUFFIX: Final = ".tools.json"
 
 _FIRST_READ: Final = 16 * 1024
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -68,10 +69,10 @@ class Directory:
         for path in paths:
             walk.visit(path)
         files = dict(sorted(walk.files.items()))
-        return Snapshot(files, frozenset(walk.pem_files), tuple(walk.problems), whole)
+        return Snapshot(files, frozenset(walk.pem_files), frozenset(walk.lock_files), tuple(walk.problems), whole)
 
     def read(self, names: Iterable[str]) -> Files:
-        """Read the PEM files that manifests refer to, each once."""
+        """Read the PEM files and tools locks that manifests refer to, each once."""
         data: dict[str, bytes] = {}
         failures: dict[str, Failure] = {}
         inside: dict[str, bool] = {}
@@ -96,6 +97,7 @@ class _Walk:
         self.root = root
         self.files: dict[str, bytes] = {}
         self.pem_files: set[str] = set()
+        self.lock_files: set[str] = set()
         self.problems: list[Problem] = []
         self.seen = 0
 
@@ -109,6 +111,7 @@ class _Walk:
         elif target.is_file() or target.is_symlink():
             self._inherited(path)
             self._manifest(path)
+            self._locks_beside(path)
         else:
             raise InputError(f"{target} does not exist", fix="give a directory of manifests, or a manifest")
 
@@ -119,6 +122,12 @@ class _Walk:
             name = "defaults.yaml" if parent == "." else f"{parent}/defaults.yaml"
             if name not in self.files and (self.root / name).is_file():
                 self._manifest(name)
+
+    def _locks_beside(self, path: str) -> None:
+        """Find the tools locks of a manifest that is looked at alone."""
+        directory = path.rpartition("/")[0]
+        names = (entry.name for entry in self._entries(directory or ".") if entry.name.endswith(LOCK_SUFFIX))
+        self.lock_files.update(f"{directory}/{name}" if directory else name for name in names)
 
     def _directory(self, top: str) -> None:
         pending = [top]
@@ -134,6 +143,8 @@ class _Walk:
                     self._counted(path)
                 elif entry.name.lower().endswith(PEM_SUFFIXES):
                     self.pem_files.add(path)
+                elif entry.name.endswith(LOCK_SUFFIX):
+                    self.lock_files.add(path)
                 elif entry.is_symlink() and os.path.isdir(entry):  # noqa: PTH112 - which raises nothing for a loop
                     self._linked_directory(path)
 

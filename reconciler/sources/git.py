@@ -55,6 +55,9 @@ class WorkingTreeStatus:
         return read_status(output) if self._process.returncode == 0 else ("", False)
 
 
+_DETACHED: Final = "(detached)"
+
+
 def read_status(output: str) -> tuple[str, bool]:
     """Read `git status --porcelain=v2 --branch`: header lines begin with `#`, every other line is a change."""
     headers: dict[str, str] = {}
@@ -68,14 +71,19 @@ def read_status(output: str) -> tuple[str, bool]:
     commit = headers.get("branch.oid", "(initial)")
     if commit == "(initial)":
         return "", True
-    branch = headers.get("branch.head", "(detached)")
+    return revision_name(commit, headers.get("branch.head", _DETACHED).removeprefix(_DETACHED)), dirty
+
+
+def revision_name(commit: str, name: str = "") -> str:
+    """Return a revision as the field writes it: `main@sha1:<commit>`, or `sha1:<commit>` of no branch."""
     kind = "sha1" if len(commit) == len("0" * 40) else "sha256"
-    prefix = "" if branch == "(detached)" else branch
-    return f"{prefix}@{kind}:{commit}", dirty
+    return f"{name}@{kind}:{commit}" if name else f"{kind}:{commit}"
 
 
-def ask(root: Path, *words: str, given: bytes = b"") -> bytes:
+def ask(root: Path, *words: str, given: bytes = b"", seconds: float = _TIMEOUT_SECONDS) -> bytes:
     """Return what a git command run at `root` prints when it is `given` this on its standard input.
+
+    It is waited for `seconds` at the most.
 
     Raises:
         InputError: git is not there, refuses, or takes too long.
@@ -88,7 +96,7 @@ def ask(root: Path, *words: str, given: bytes = b"") -> bytes:
             env=_environment(),
             input=given,
             capture_output=True,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -119,14 +127,14 @@ def commit_of(root: Path, reference: str) -> str:
         raise unknown from None
 
 
-def common_ancestor(root: Path, reference: str) -> str:
-    """Return the commit where HEAD left `reference`: what a pull request is compared with.
+def common_ancestor(root: Path, reference: str, head: str = "HEAD") -> str:
+    """Return the commit where `head` left `reference`: what a pull request is compared with.
 
     Raises:
         InputError: git is not there, or knows no such revision, or the two have no history in common.
     """
-    other = commit_of(root, reference)
-    return ask(root, "merge-base", other, "HEAD").decode().strip()
+    commits = commit_of(root, reference), commit_of(root, head)
+    return ask(root, "merge-base", *commits).decode().strip()
 
 
 _SIGNATURES: Final = {

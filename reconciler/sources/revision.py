@@ -17,6 +17,7 @@ from reconciler.core.snapshot import LINKED_DIRECTORY, Failure, Files, Snapshot,
 from reconciler.errors import InputError
 from reconciler.sources.directory import (
     FILE_COUNT_LIMIT,
+    LOCK_SUFFIX,
     MANIFEST_LIMIT,
     MANIFEST_SUFFIXES,
     PEM_LIMIT,
@@ -67,23 +68,26 @@ class Revision:
 
         A path that is not there holds nothing: it may have come later.
         """
+        paths = list(paths)
         problems: list[Problem] = []
         wanted: dict[str, _Entry] = {}
-        pem_files = set()
-        for name in self._below(list(paths)):
+        pem_files, lock_files = set(), self._locks_beside(paths)
+        for name in self._below(paths):
             entry = self._entries[name]
             if name.endswith(MANIFEST_SUFFIXES):
                 self._want(name, MANIFEST_LIMIT, wanted, problems)
             elif name.lower().endswith(PEM_SUFFIXES):
                 pem_files.add(name)
+            elif name.endswith(LOCK_SUFFIX):
+                lock_files.add(name)
             elif entry.link:
                 problems.extend(self._linked_directory(name))
         data = self._blobs({entry.oid for entry in wanted.values()})
         files = {name: data[entry.oid] for name, entry in sorted(wanted.items())}
-        return Snapshot(files, frozenset(pem_files), tuple(problems), whole)
+        return Snapshot(files, frozenset(pem_files), frozenset(lock_files), tuple(problems), whole)
 
     def read(self, names: Iterable[str]) -> Files:
-        """Read the PEM files that manifests refer to, each once."""
+        """Read the PEM files and tools locks that manifests refer to, each once."""
         found: dict[str, _Entry] = {}
         failures: dict[str, Failure] = {}
         for name in names:
@@ -102,6 +106,11 @@ class Revision:
             inside = any(path in (".", name) or name.startswith(f"{path}/") for path in paths)
             if (inside and not _is_hidden(name, paths)) or name in inherited:
                 yield name
+
+    def _locks_beside(self, paths: list[str]) -> set[str]:
+        """Return the tools locks beside manifests that are looked at alone."""
+        directories = {posixpath.dirname(path) for path in paths if path in self._entries}
+        return {name for name in self._entries if name.endswith(LOCK_SUFFIX) and posixpath.dirname(name) in directories}
 
     def _linked_directory(self, name: str) -> Iterator[Problem]:
         with suppress(FileError):

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from reconciler.stores.access import Access
 
 SCHEMES: Final = {
+    "contextforge+http": "reconciler.stores.contextforge.store:open_contextforge",
+    "contextforge+https": "reconciler.stores.contextforge.store:open_contextforge",
+    "kubernetes": "reconciler.stores.kubernetes.store:open_kubernetes",
+    "kuadrant+file": "reconciler.stores.kuadrant.store:open_kuadrant_file",
     "memory": "reconciler.stores.memory:open_memory",
+    "postgresql": "reconciler.stores.postgresql:open_postgresql",
     "sqlite": "reconciler.stores.sqlite:open_sqlite",
 }
 """Where the function that opens each kind of store is found: `module:function`."""

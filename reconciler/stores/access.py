@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from reconciler.core.model import SecretReference
     from reconciler.core.ports import Signer
 
+BROKER: Final = "RECONCILER_BROKER"
+"""Where the broker of a platform tells what it makes of what was written."""
+
+BROKER_TIMEOUT: Final = "RECONCILER_BROKER_TIMEOUT"
+"""For how many seconds it is asked."""
+
 _PURPOSE: Final = b"mcp-gateway-reconciler: the key that seals what stands for secrets"
 
 

@@ -47,7 +47,7 @@ class MemoryStore:
             del self._gateways[change.held_as]
         if change.after is not None:
             self._gateways[change.name] = LiveGateway(
-                change.after, change.signature, change.stamp, str(next(self._writes))
+                change.after, change.signature, change.stamp, str(next(self._writes)), change.record
             )
 
     def canonical(self, gateway: Gateway) -> Gateway:

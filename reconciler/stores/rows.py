@@ -54,6 +54,7 @@ CONTENT: Final = (
     "kuadrant",
     "ca_certificate_sig",
     "signing_algorithm",
+    "record_sig",
     "slug",
 )
 """The columns that `content` fills, in its order."""
@@ -80,11 +81,11 @@ AUTH_WORDS: Final = {
     "oauth": "oauth",
 }
 _VISIBILITY_WORDS: Final = {visibility: visibility.value for visibility in Visibility}
-_FLAG_WORDS: Final = {False: 0, True: 1}
+_FLAG_WORDS: Final = {False: False, True: True}
 _TRANSPORTS: Final = {word: transport for transport, word in TRANSPORT_WORDS.items()}
 _AUTH_TYPES: Final = {word: kind for kind, word in AUTH_WORDS.items()}
 _VISIBILITIES: Final = {word: visibility for visibility, word in _VISIBILITY_WORDS.items()}
-_FLAGS: Final = {word: flag for flag, word in _FLAG_WORDS.items()}
+_FLAGS: Final = {0: False, 1: True}  # SQLite has no other words for flags, and 0 is equal to False
 _ALGORITHM: Final = "ed25519"
 _BUNDLE: Final = CONTENT.index("ca_certificate")
 _UNKNOWN: Final = "unknown:"
@@ -92,8 +93,8 @@ _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 _MEMORY: Final = 4096
 
 
-def content(gateway: Gateway, signature: str) -> Row:
-    """Return the values of the `CONTENT` columns that hold `gateway` and the signature of its bundle."""
+def content(gateway: Gateway, signature: str, record: str) -> Row:
+    """Return the values of the `CONTENT` columns that hold `gateway` and both of its signatures."""
     return (
         gateway.name,
         gateway.url,
@@ -114,6 +115,7 @@ def content(gateway: Gateway, signature: str) -> Row:
         _kuadrant_json(gateway.kuadrant),
         signature or None,
         _ALGORITHM if signature else None,
+        record or None,
         slug(gateway.name),
     )
 
@@ -126,10 +128,10 @@ def slug(name: str) -> str:
 def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
     """Return what a row of the columns `CONTENT`, `BOOKKEEPING` and `STAMP` holds.
 
-    `shared` remembers long texts from row to row: equal bundles become one object, hashed and compared once.
+    `shared` remembers texts from row to row: equal bundles become one object, hashed and compared once.
     """
     name, url, transport, description, enabled, visibility, tags, headers, bundle, system_trust, *rest = row
-    certificate, key, auth_type, auth, mode, team, kuadrant, signature, algorithm = rest[:9]
+    certificate, key, auth_type, auth, mode, team, kuadrant, signature, algorithm, record = rest[:10]
     owner, manifest, revision, digest, protected, _ = row[-len(STAMP) :]
     gateway = Gateway(
         text_of(name),
@@ -148,12 +150,9 @@ def live_gateway(row: Row, shared: dict[str, str]) -> LiveGateway:
         _contextforge(mode, team),
         _kuadrant(kuadrant),
     )
-    stamp = None if owner is None else _stamp(owner, manifest, revision, digest, protected)
-    return LiveGateway(gateway, _signature(signature, algorithm, shared), stamp, token(row))
-
-
-def _stamp(owner: Any, manifest: Any, revision: Any, digest: Any, protected: Any) -> Stamp:  # noqa: ANN401 - as found
-    return Stamp(text_of(owner), text_of(manifest), text_of(revision), text_of(digest), _flag(protected))
+    mark = _shared(text_of(owner), shared), text_of(manifest), _shared(text_of(revision), shared), text_of(digest)
+    stamp = None if owner is None else Stamp(*mark, _flag(protected))
+    return LiveGateway(gateway, _signature(signature, algorithm, shared), stamp, token(row), text_of(record))
 
 
 def token(row: Row) -> str:
@@ -287,8 +286,11 @@ def _kuadrant(column: Any) -> KuadrantOptions:  # noqa: ANN401 - as above
     try:
         document = _parsed(column, dict)
         category = tuple(_each_text(document.pop("category")))
+        per_user = document.pop("user_specific_list", False)
+        if not isinstance(per_user, bool):
+            raise TypeError("not a flag")
         _each_text(document.values())
-        return KuadrantOptions(category=category, **document)
+        return KuadrantOptions(category=category, user_specific_list=per_user, **document)
     except _UNREADABLE:
         return KuadrantOptions(hint=unknown(column))
 

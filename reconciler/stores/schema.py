@@ -53,4 +53,6 @@ CREATE TABLE reconciler_stamps (
 )
 """
 
-STEPS: Final = ((_GATEWAYS, _STAMPS),)
+_RECORD: Final = "ALTER TABLE gateways ADD COLUMN record_sig TEXT"
+
+STEPS: Final = ((_GATEWAYS, _STAMPS), (_RECORD,))

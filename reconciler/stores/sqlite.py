@@ -6,20 +6,23 @@ with other tools are noticed too.
 
 from __future__ import annotations
 
+import marshal
 import sqlite3
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
-from uuid import uuid4
 
-from reconciler.core.model import Action, Feature, LiveState
+from reconciler.core.model import Feature, LiveState
 from reconciler.database import errors_of, migrate, open_database, transaction
 from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores import sqlite_path
 from reconciler.stores.obstacles import failures, obstacles, outcomes
-from reconciler.stores.rows import BOOKKEEPING, CONTENT, STAMP, content, live_gateway, slug, text_of, token
+from reconciler.stores.rows import live_gateway, slug, text_of, token
 from reconciler.stores.schema import STEPS
+from reconciler.stores.writing import NAME, READ, write
+from reconciler.tables import obey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from reconciler.core.model import Audit, Change, Gateway, LiveGateway, Outcome
@@ -28,34 +31,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME: Final = CONTENT.index("name")
-_SLUG: Final = CONTENT.index("slug")
-_ID: Final = len(CONTENT) + BOOKKEEPING.index("id")
 _ASKED_AT_ONCE: Final = 500
 
-_READ: Final = f"""
-SELECT {", ".join((*CONTENT, *BOOKKEEPING, *STAMP))}
-FROM gateways LEFT JOIN reconciler_stamps ON gateway_id = id
-"""  # noqa: S608 - names of columns
-_READ_ALL: Final = f"{_READ} ORDER BY name"
-_READ_NAMED: Final = f"{_READ} WHERE name IN"
+_READ_ALL: Final = f"{READ} ORDER BY name"
+_READ_NAMED: Final = f"{READ} WHERE name IN"
 _HOLDERS_OF_SLUGS: Final = "SELECT slug, name FROM gateways WHERE slug IN"
-_CREATE: Final = f"""
-INSERT INTO gateways ({", ".join(CONTENT)}, id, created_at, created_by, created_via)
-VALUES ({", ".join("?" for _ in CONTENT)}, ?, ?, ?, ?)
-"""  # noqa: S608 - as above
-_UPDATE: Final = f"""
-UPDATE gateways
-SET {", ".join(f"{column} = ?" for column in CONTENT)},
-    modified_at = ?, modified_by = ?, modified_via = ?, version = version + 1
-WHERE id = ?
-"""  # noqa: S608 - as above
-_FREE_SLUG: Final = "UPDATE gateways SET slug = 'given up by ' || id WHERE id = ?"
-_DELETE: Final = "DELETE FROM gateways WHERE id = ?"
-_UNSTAMP: Final = "DELETE FROM reconciler_stamps WHERE gateway_id = ?"
-_STAMP: Final = f"""
-INSERT INTO reconciler_stamps (gateway_id, {", ".join(STAMP)}) VALUES (?, ?, ?, ?, ?, ?, ?)
-"""  # noqa: S608 - as above
 
 
 class SqliteStore:
@@ -66,6 +46,8 @@ class SqliteStore:
     def __init__(self, path: Path, connection: sqlite3.Connection | None) -> None:
         self._path = path
         self._connection = connection
+        self._identity = _identity(path)
+        self._version = (-1, -1), ""
 
     def read(self) -> LiveState:
         """Return everything the file holds, by name, in the order of the names."""
@@ -75,12 +57,43 @@ class SqliteStore:
             found = _whatever_the_bytes(self._connection, _read_all)
         return LiveState({live.gateway.name: live for live in found})
 
+    def read_named(self, names: Collection[str]) -> LiveState:
+        """Return the rows of these names, and nothing of those that are not there."""
+        if self._connection is None:
+            return LiveState({})
+        with errors_of(self._path):
+            found = _whatever_the_bytes(self._connection, lambda opened: _where(opened, _READ_NAMED, sorted(names)))
+        shared: dict[str, str] = {}
+        return LiveState({row[NAME]: live_gateway(row, shared) for row in found})
+
+    def version(self) -> str:
+        """Return a digest of all rows, made anew whenever anybody has written to the file, be it to other tables.
+
+        It costs a fraction of `read`, and nothing where SQLite's counts of others' and of our own writes stand still.
+
+        Raises:
+            StoreError: the file was taken away, or another one stands in its place.
+        """
+        if self._connection is None:
+            return ""
+        with errors_of(self._path):
+            if self._identity != _identity(self._path):
+                raise StoreError(
+                    f"{self._path} was replaced by another file", fix="it is opened again by the next pass"
+                )
+            (others,) = self._connection.execute("PRAGMA data_version").fetchone()
+            writes = others, self._connection.total_changes
+            if self._version[0] != writes:
+                self._version = writes, _whatever_the_bytes(self._connection, _digest)
+            return self._version[1]
+
     def apply(self, changes: Sequence[Change], audit: Audit) -> list[Outcome]:
         """Carry all of the changes out, or none of them, in one transaction.
 
         When the database fails at a change, that one has failed, and the others are skipped.
 
         Raises:
+            LeaseHeldError: the lease of the audit's fence is another's by now.
             StoreBusyError: another writer holds the file.
             StoreError: the database failed before the first change, or after the last.
         """
@@ -89,9 +102,10 @@ class SqliteStore:
         at_hand: list[Change] = []
         try:
             with errors_of(self._path), transaction(self._connection):
+                obey(self._connection, audit.fence)
                 held, reasons = _met(self._connection, changes)
                 if not any(reasons):
-                    _write(self._connection, changes, held, audit, at_hand)
+                    write(self._connection, changes, held, audit, at_hand)
         except StoreBusyError:
             raise
         except StoreError as error:
@@ -126,6 +140,22 @@ def open_sqlite(url: str, *, create: bool, access: Access | None = None) -> Sqli
     return SqliteStore(path, connection)
 
 
+def _digest(connection: sqlite3.Connection) -> str:
+    state = sha256()
+    for row in connection.execute(_READ_ALL):
+        state.update(marshal.dumps(row, 2))  # a fixed format without references: equal rows are equal bytes
+    return state.hexdigest()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return which file a path leads to; another one there, later, is another store."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 def _whatever_the_bytes(connection: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:
     """Return what `read` returns. Bytes that are not UTF-8 are shown escaped: what others broke can be seen and healed.
 
@@ -158,10 +188,10 @@ def _rows_of(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[
     A name that others broke (a blob, bytes that are not UTF-8) equals no text, so it is looked for among all of them.
     """
     names = dict.fromkeys(name for change in changes for name in (change.name, change.held_as))
-    held = {row[_NAME]: row for row in _where(connection, _READ_NAMED, list(names))}
+    held = {row[NAME]: row for row in _where(connection, _READ_NAMED, list(names))}
     lost = {change.held_as for change in changes if change.before is not None} - held.keys()
     if lost:
-        held.update((name, row) for row in connection.execute(_READ) if (name := text_of(row[_NAME])) in lost)
+        held.update((name, row) for row in connection.execute(READ) if (name := text_of(row[NAME])) in lost)
     return held
 
 
@@ -175,52 +205,3 @@ def _where(connection: sqlite3.Connection, select: str, values: Sequence[str]) -
     for start in range(0, len(values), _ASKED_AT_ONCE):
         some = values[start : start + _ASKED_AT_ONCE]
         yield from connection.execute(f"{select} ({', '.join('?' * len(some))})", some)
-
-
-def _write(
-    connection: sqlite3.Connection,
-    changes: Sequence[Change],
-    held: Mapping[str, Row],
-    audit: Audit,
-    at_hand: list[Change],
-) -> None:
-    """Make the changes, deletes first. `held` has the rows there are; `at_hand` tells which change is being made."""
-    ids = {change.name: held[change.held_as][_ID] if change.held_as in held else uuid4().hex for change in changes}
-    creates, updates, deletes = ([each for each in changes if each.action is action] for action in Action)
-    at = audit.at.isoformat()
-    who = (at, audit.actor, audit.via)
-    renamed = {change.held_as for change in updates if change.held_as != change.name}
-    connection.executemany(
-        _FREE_SLUG, [(row[_ID],) for name, row in held.items() if name in renamed or row[_SLUG] != slug(name)]
-    )
-    connection.executemany(_DELETE, ((ids[change.name],) for change in _noted(deletes, at_hand)))
-    connection.executemany(_UNSTAMP, ((ids[change.name],) for change in _noted(updates, at_hand)))
-    connection.executemany(_UPDATE, _updates(_noted(updates, at_hand), ids, who))
-    connection.executemany(_CREATE, _creates(_noted(creates, at_hand), ids, who))
-    connection.executemany(_STAMP, _stamps(_noted([*updates, *creates], at_hand), ids, at))
-
-
-def _noted(changes: Iterable[Change], at_hand: list[Change]) -> Iterator[Change]:
-    """Yield the changes; `at_hand` holds the one that was yielded last, and nothing once all of them are made."""
-    for change in changes:
-        at_hand[:] = [change]
-        yield change
-    at_hand.clear()
-
-
-def _creates(changes: Iterable[Change], ids: Mapping[str, str], stamped: Row) -> Iterator[Row]:
-    for change in changes:
-        if change.after is not None:
-            yield (*content(change.after, change.signature), ids[change.name], *stamped)
-
-
-def _updates(changes: Iterable[Change], ids: Mapping[str, str], stamped: Row) -> Iterator[Row]:
-    for change in changes:
-        if change.after is not None:
-            yield (*content(change.after, change.signature), *stamped, ids[change.name])
-
-
-def _stamps(changes: Iterable[Change], ids: Mapping[str, str], at: str) -> Iterator[Row]:
-    for change in changes:
-        if (stamp := change.stamp) is not None:
-            yield (ids[change.name], stamp.owner, stamp.manifest, stamp.revision, stamp.digest, stamp.protected, at)

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from raw_servers import VALID, server_context
+from raw_servers import VALID, forwarding, server_context
 
 from reconciler.core.chains import fingerprint
 from reconciler.demo.pki import Authority, Identity, self_signed
@@ -220,3 +220,16 @@ def test_nothing_heavy_is_imported_to_explain_itself(terminal: Terminal) -> None
     subprocess.run(
         [sys.executable, "-c", program], cwd=terminal.directory, env=dict(os.environ), capture_output=True, check=True
     )
+
+
+def test_the_proxy_of_the_environment_leads_to_the_server_and_is_named(
+    terminal: Terminal, serve: Serve, root: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = serve(listen, server_context(root.issue_server(["payments.invalid"])))
+    proxy = serve(forwarding({"payments.invalid:8443": upstream.port}, []))
+    for name in ("https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:{proxy.port}")
+    fetched = terminal("ca", "fetch", "payments.invalid:8443", "--all")
+    assert fetched.out.count("BEGIN CERTIFICATE") == 1
+    assert f"called through the proxy localhost:{proxy.port} (HTTPS_PROXY)" in fetched.err

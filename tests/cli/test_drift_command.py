@@ -35,13 +35,21 @@ def test_a_store_as_it_was_applied_has_none_whatever_git_says_now(applied: Termi
 def test_what_somebody_changed_is_named_with_where_it_came_from(applied: Terminal) -> None:
     edit("UPDATE gateways SET url = 'https://evil.example/mcp' WHERE name = 'a'")
     found = applied("drift", *STORE, "--detailed-exitcode", expect=2)
-    assert "~ drift a  somebody changed the row since it was applied  (a.yaml" in found.out
+    assert "! tampering a  the row is not the one that was signed  (a.yaml" in found.out
     assert "1 of 2 gateways drifted." in found.out
     assert "Next: reconciler plan" in found.err
     document = applied("drift", *STORE, "-o", "json").document
-    assert [(each["name"], each["reason"]) for each in document["drift"]] == [("a", "drift")]
+    assert [(each["name"], each["evidence"]) for each in document["drift"]] == [("a", "record_not_genuine")]
     applied("apply", "gateways", *STORE)
     assert "No drift" in applied("drift", *STORE).out
+
+
+def test_without_a_key_it_is_drift(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
+    terminal.gateway("a")
+    terminal("apply", "gateways", *STORE, "--allow-unsigned")
+    edit("UPDATE gateways SET url = 'https://evil.example/mcp'")
+    assert "~ drift a  somebody changed the row since it was applied  (a.yaml" in terminal("drift", *STORE).out
 
 
 def test_a_bundle_that_nobody_signed_is_tampering(applied: Terminal) -> None:

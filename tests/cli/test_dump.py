@@ -183,7 +183,8 @@ def test_a_store_without_anything_to_dump_is_an_error(filled: Terminal) -> None:
     assert not Path("y.db").exists()
 
 
-def test_a_protected_gateway_stays_protected(filled: Terminal) -> None:
+def test_a_protected_gateway_stays_protected(filled: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
     sql("UPDATE reconciler_stamps SET protected = 1 WHERE manifest LIKE '%search%'")
     filled("dump", "out", *STORE)
     assert "  annotations:\n    reconciler/prune: disabled\n" in Path("out/search.yaml").read_text()

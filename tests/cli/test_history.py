@@ -198,11 +198,11 @@ def forge(pem: str) -> None:
 def test_a_bundle_that_was_forged_in_the_journal_is_never_signed(applied: Terminal) -> None:
     forge(EVIL.pem.strip())
     done = applied("rollback", "2", *STORE, *ANY, expect=5)
-    assert "! left alone a  its CA bundle of then was not signed by a key that is trusted" in done.out
+    assert "! left alone a  what it was then was not signed by a key that is trusted" in done.out
     assert rows("name", "description") == [("a", "new"), ("b", "")]
     assert all("Evil" not in str(row) for row in rows("*"))
     only_that = applied("rollback", "2", *STORE, *ANY, expect=4)
-    assert "put the right bundle into git, and apply that" in only_that.out
+    assert "put the right manifest and bundle into git, and apply that" in only_that.out
 
 
 def test_a_bundle_that_was_exchanged_in_the_journal_is_missed(applied: Terminal) -> None:
@@ -222,7 +222,16 @@ def test_hostile_rows_and_journals_do_nothing_to_the_terminal(applied: Terminal)
             assert all(character.isprintable() or character == "\n" for character in shown)
 
 
-def test_nothing_that_a_row_should_not_hold_is_repeated(applied: Terminal) -> None:
+def test_a_row_that_was_forged_in_the_journal_is_never_signed(applied: Terminal) -> None:
+    edit("UPDATE reconciler_changes SET before = replace(before, 'https://a.example', 'https://evil.example')")
+    done = applied("rollback", "2", *STORE, *ANY, expect=5)
+    assert "! left alone a  what it was then was not signed by a key that is trusted" in done.out
+    assert all("evil" not in str(row) for row in rows("*"))
+
+
+def test_nothing_that_a_row_should_not_hold_is_repeated(applied: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY_FILE")
+    monkeypatch.setenv("RECONCILER_ALLOW_UNSIGNED", "1")
     edit("UPDATE gateways SET url = 'https://me:hunter2@a.example/mcp?key=hunter2' WHERE name = 'a'")
     applied("apply", "gateways", *STORE)
     for command in (("history", "show", "3"), ("rollback", "3", "--dry-run")):

@@ -150,12 +150,14 @@ def test_another_owner_in_the_same_store_is_not_touched(terminal: Terminal) -> N
     assert rows() == ["a", "b"]
 
 
-def test_drift_is_named_and_healed(terminal: Terminal) -> None:
+def test_what_nobody_signed_is_named_and_healed(terminal: Terminal) -> None:
     terminal.gateway("a")
     terminal("apply", "gateways", *STORE)
     rows("UPDATE gateways SET url = 'https://elsewhere.example/mcp'")
     planned = terminal("plan", "gateways", *STORE, "-o", "json").document
-    assert planned["resource_drift"] == [{"name": "a", "reason": "drift", "paths": ["/url"]}]
+    assert planned["resource_drift"] == [
+        {"name": "a", "reason": "tampering", "evidence": "record_not_genuine", "paths": ["/url"]}
+    ]
     assert "Drifted" in terminal("status", "a", *STORE).out
     terminal("apply", "gateways", *STORE)
     assert rows("SELECT url FROM gateways") == ["https://a.example/mcp"]

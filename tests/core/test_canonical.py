@@ -55,7 +55,17 @@ OTHER: dict[type, dict[str, Any]] = {
         "secrets": (("token", SecretReference("env", "OTHER")),),
     },
     ContextForgeOptions: {"mode": "direct_proxy", "team": "t"},
-    KuadrantOptions: {"prefix": "p_", "route": "r", "category": ("c",), "hint": "h"},
+    KuadrantOptions: {
+        "prefix": "p_",
+        "route": "r",
+        "category": ("c",),
+        "hint": "h",
+        "hostname": "h.example",
+        "parent": "p",
+        "parent_namespace": "n",
+        "listener": "l",
+        "user_specific_list": True,
+    },
     SecretReference: {"kind": "env", "name": "m", "key": "l"},
 }
 """For every field of every noun in a gateway, a value that `GATEWAY` does not have."""

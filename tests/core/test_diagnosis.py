@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from reconciler.core import chains
 from reconciler.core.diagnosis import diagnose, trusted
 from reconciler.core.observation import UNREACHABLE, FailedAttempt
+from reconciler.core.routes import Proxy, Route
 from reconciler.demo.pki import Authority, Identity, Lifetime, self_signed
 
 if TYPE_CHECKING:
@@ -190,7 +192,7 @@ def test_other_codes_have_words_of_their_own(code: str, reason: str) -> None:
         ("WRONG_VERSION_NUMBER", "handshake", "NotTls"),
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "request", "ClientCertificateRequired"),
         ("TLSV1_ALERT_UNKNOWN_CA", "request", "ClientCertificateRefused"),
-        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "handshake", "HandshakeRefused"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "handshake", "NoSharedCipher"),
         ("TLSV1_ALERT_PROTOCOL_VERSION", "handshake", "TlsTooOld"),
         ("TLSV1_UNRECOGNIZED_NAME", "handshake", "NameNotServed"),
         ("UNEXPECTED_EOF_WHILE_READING", "handshake", "ConnectionClosed"),
@@ -221,16 +223,81 @@ def test_a_hang_says_in_which_phase_and_how_long() -> None:
     assert "closed the connection during the TLS handshake after 1.5 s" in diagnose(signal("ECONNRESET"), NOW).message
 
 
+ONLY = "-no-CApath -no-CAstore"
+NAMED = f"-servername {HOST} -verify_hostname {HOST}"
+PROXY = Proxy("proxy.example", 3128, "HTTPS_PROXY", "Basic c2VjcmV0")
+
+
 @pytest.mark.parametrize(
-    ("host", "command"),
+    ("change", "options"),
     [
-        (HOST, f"openssl s_client -connect {HOST}:8443 -servername {HOST} -verify_hostname {HOST} -CAfile bundle.pem"),
-        ("::1", "openssl s_client -connect [::1]:8443 -verify_ip ::1 -CAfile bundle.pem"),
+        ({}, f"-connect {HOST}:8443 {NAMED} -CAfile bundle.pem {ONLY}"),
+        ({"host": "::1"}, f"-connect [::1]:8443 -verify_ip ::1 -CAfile bundle.pem {ONLY}"),
+        ({"system_trust": True}, f"-connect {HOST}:8443 {NAMED} -CAfile bundle.pem"),
+        ({"bundle": ""}, f"-connect {HOST}:8443 {NAMED} -no-CAfile {ONLY}"),
+        (
+            {"client_certificate": True},
+            f"-connect {HOST}:8443 {NAMED} -CAfile bundle.pem {ONLY} -cert client.crt -key client.key",
+        ),
+        ({"route": Route(address="10.0.0.7")}, f"-connect 10.0.0.7:8443 {NAMED} -CAfile bundle.pem {ONLY}"),
+        (
+            {"route": Route(proxy=PROXY)},
+            f"-connect {HOST}:8443 -proxy proxy.example:3128 {NAMED} -CAfile bundle.pem {ONLY}",
+        ),
     ],
 )
-def test_the_fix_ends_with_the_command_that_shows_the_same(host: str, command: str) -> None:
-    fix = diagnose(refused("20", SERVER, OTHER.pem, host=host), NOW).fix
-    assert fix.endswith(f"To see the same: {command} -showcerts </dev/null")
+def test_the_fix_ends_with_the_command_that_shows_the_same(change: dict[str, Any], options: str) -> None:
+    fix = diagnose(replace(refused("20", SERVER, OTHER.pem), **change), NOW).fix
+    assert fix.endswith(f"To see the same: openssl s_client {options} -verify_return_error -showcerts </dev/null")
+
+
+def test_what_is_no_tls_is_shown_by_curl() -> None:
+    plain = replace(signal("ETIMEDOUT", "request"), secure=False)
+    assert diagnose(plain, NOW).fix.endswith(f"To see the same: curl -v http://{HOST}:8443/")
+    past_dns = replace(plain, route=Route(address="10.0.0.7"))
+    assert f"curl -v --resolve {HOST}:8443:10.0.0.7 http://" in diagnose(past_dns, NOW).fix
+
+
+@pytest.mark.parametrize("alert", ["SSLV3", "TLSV1", "TLSV13", "TLS"])
+def test_an_alert_is_known_whatever_the_release_calls_it(alert: str) -> None:
+    assert diagnose(signal(f"{alert}_ALERT_UNKNOWN_CA", "request"), NOW).reason == "ClientCertificateRefused"
+
+
+def test_a_refusal_after_the_server_has_shown_its_certificate_is_about_ours() -> None:
+    shown = refused("SSLV3_ALERT_HANDSHAKE_FAILURE", SERVER, ROOT.pem)
+    assert diagnose(shown, NOW).reason == "ClientCertificateRequired"
+    assert diagnose(replace(shown, client_certificate=True), NOW).reason == "ClientCertificateRefused"
+    assert diagnose(replace(shown, chain=()), NOW).reason == "NoSharedCipher"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("ECONNREFUSED", "ProxyUnreachable"),
+        ("EAI_NONAME", "ProxyUnreachable"),
+        ("ETIMEDOUT", "ProxyUnreachable"),
+        ("HTTP_407", "ProxyWantsCredentials"),
+        ("HTTP_403", "ProxyRefused"),
+        ("HTTP_502", "ProxyRefused"),
+        ("NOT_HTTP", "NotAProxy"),
+    ],
+)
+def test_a_proxy_in_the_way_is_told_apart_from_the_upstream(code: str, reason: str) -> None:
+    found = diagnose(replace(signal(code, "proxy"), route=Route(proxy=PROXY)), NOW)
+    assert found.reason == reason
+    assert reason in UNREACHABLE
+    assert "proxy.example:3128" in found.message
+    assert f"NO_PROXY={HOST}" in found.fix
+    assert found.fix.endswith(f"To see the same: curl -v --proxy http://proxy.example:3128 https://{HOST}:8443/")
+    assert "c2VjcmV0" not in f"{found}"
+
+
+def test_the_way_that_was_taken_is_named_where_it_may_matter() -> None:
+    assert "It was called" not in diagnose(signal("ECONNRESET"), NOW).message
+    found = diagnose(replace(signal("ECONNRESET"), route=Route(proxy=PROXY)), NOW)
+    assert found.message.endswith("It was called through the proxy proxy.example:3128 (HTTPS_PROXY).")
+    found = diagnose(replace(signal("ECONNRESET"), route=Route(address="10.0.0.7")), NOW)
+    assert found.message.endswith("It was called at 10.0.0.7 (--resolve).")
 
 
 def test_trust_thanks_to_the_system_says_what_the_bundle_lacks() -> None:

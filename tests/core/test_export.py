@@ -38,6 +38,7 @@ from reconciler.core.model import (
 )
 from reconciler.core.pem import read_pem
 from reconciler.core.planning import Terms, plan
+from reconciler.core.records import sign_record
 from reconciler.core.signing import Keyring, generate, load_private_key, sign_bundle
 from reconciler.core.snapshot import Files, Snapshot
 from reconciler.core.trust import build_bundle
@@ -275,7 +276,16 @@ def stamp(name: str, *, owner: str = "us", protected: bool = False) -> Stamp:
 
 def fill(store: Store, *rows: LiveGateway) -> None:
     changes = [
-        Change(Action.CREATE, row.gateway.name, Reason.ADDED, None, row.gateway, row.signature, row.stamp)
+        Change(
+            Action.CREATE,
+            row.gateway.name,
+            Reason.ADDED,
+            None,
+            row.gateway,
+            row.signature,
+            row.stamp,
+            record=sign_record(KEY, row.gateway, row.stamp) if row.stamp else "",
+        )
         for row in rows
     ]
     assert {outcome.status for outcome in store.apply(changes, AUDIT)} == {"applied"}

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.handshake import MAX_PAGES, PROTOCOL_VERSIONS, Call, converse, tool_digest
-from reconciler.core.observation import Diagnosis, McpObservation
+from reconciler.core.handshake import (
+    MAX_PAGES,
+    PROTOCOL_VERSIONS,
+    STATELESS_VERSION,
+    Call,
+    converse,
+    tool_digest,
+)
+from reconciler.core.observation import Diagnosis, McpObservation, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +33,11 @@ JSON = st.recursive(
 )
 
 
-def play(server: Callable[[Call], Answer], require_tools: tuple[str, ...] = ()) -> tuple[McpObservation, list[Call]]:
+def play(
+    server: Callable[[Call], Answer], require_tools: tuple[str, ...] = (), **options: Any
+) -> tuple[McpObservation, list[Call]]:
     """Let the conversation run against `server`, and return what it came to and what was said."""
-    conversation = converse(require_tools)
+    conversation = converse(require_tools, **options)
     calls = [next(conversation)]
     while True:
         try:
@@ -72,7 +81,7 @@ def test_a_sound_server_is_described() -> None:
         "2025-11-25",
         "payments 1.2",
     )
-    assert (seen.tools, seen.resources, seen.prompts) == (("charge", "refund"), 2, 1)
+    assert (seen.tool_names, seen.resources, seen.prompts) == (("charge", "refund"), 2, 1)
     assert [call.method for call in calls] == [
         "initialize",
         "notifications/initialized",
@@ -108,7 +117,7 @@ def test_any_other_revision_is_a_diagnosis(version: object) -> None:
 def test_only_what_capabilities_name_is_listed() -> None:
     seen, calls = play(answering(SOUND | {"initialize": introduction(prompts={}, logging={})}))
     assert [call.method for call in calls[2:]] == ["prompts/list"]
-    assert (seen.ok, seen.tools, seen.prompts) == (True, (), 1)
+    assert (seen.ok, seen.tool_names, seen.prompts) == (True, (), 1)
 
 
 def test_lists_are_followed_page_by_page() -> None:
@@ -122,7 +131,7 @@ def test_lists_are_followed_page_by_page() -> None:
         return {"result": result | ({"nextCursor": cursor} if cursor else {})}
 
     seen, calls = play(server)
-    assert (seen.tools, len(calls)) == (("a", "b", "c"), 5)
+    assert (seen.tool_names, len(calls)) == (("a", "b", "c"), 5)
     assert len({call.id for call in calls}) == len(calls), "every request has an id of its own"
 
 
@@ -178,7 +187,7 @@ def test_what_was_learnt_before_a_failure_is_kept() -> None:
 
     seen, _ = play(server)
     assert (seen.ok, seen.reason, seen.message) == (False, "Gone", "gone")
-    assert (seen.server, seen.tools, seen.resources) == ("payments 1.2", ("charge", "refund"), 2)
+    assert (seen.server, seen.tool_names, seen.resources) == ("payments 1.2", ("charge", "refund"), 2)
 
 
 def test_a_notification_that_cannot_be_delivered_ends_the_conversation() -> None:
@@ -202,9 +211,48 @@ def test_a_tool_is_digested_whole_whatever_the_order_of_its_keys() -> None:
     other = play(answering(SOUND | {"tools/list": {"tools": [{"x": {"q": "é", "p": 1}, "name": "a"}]}}))[0]
     changed = play(answering(SOUND | {"tools/list": {"tools": [{"name": "a", "x": {"p": 2, "q": "é"}}]}}))[0]
     text = '{"name":"a","x":{"p":1,"q":"é"}}'
-    assert one.tool_definitions == {"a": text}
-    assert one.tool_digests == other.tool_digests == {"a": sha256(text.encode()).hexdigest()}
-    assert one.tool_digests != changed.tool_digests
+    assert one.tools == other.tools == (Tool("a", sha256(text.encode()).hexdigest()),)
+    assert one.tools != changed.tools
+
+
+def test_whole_definitions_are_kept_for_who_asks() -> None:
+    seen, _ = play(answering(SOUND), keep_definitions=True)
+    kept = {tool.name: tool.definition for tool in seen.tools}
+    assert kept["charge"] == '{"description":"Charge","name":"charge"}'
+    assert "Charge" not in repr(seen)
+
+
+DISCOVERED: Results = SOUND | {
+    "server/discover": {
+        "supportedVersions": [STATELESS_VERSION],
+        "capabilities": {"tools": {}, "prompts": {}},
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "payments", "version": "2"}},
+    }
+}
+
+
+def test_the_revision_without_a_handshake_opens_with_a_question() -> None:
+    seen, calls = play(answering(DISCOVERED), revision=STATELESS_VERSION)
+    assert (seen.ok, seen.protocol_version, seen.server) == (True, STATELESS_VERSION, "payments 2")
+    assert [call.method for call in calls] == ["server/discover", "tools/list", "prompts/list"]
+    assert all(call.stateless and "_meta" in call.message()["params"] for call in calls)
+
+
+@pytest.mark.parametrize("code", [-32601, -32022, -32600, -32000])
+def test_a_refused_handshake_is_followed_by_that_question(code: int) -> None:
+    def server(call: Call) -> Answer:
+        if call.method == "initialize":
+            return {"id": call.id, "error": {"code": code, "message": "no", "data": {"supported": ["2026-07-28"]}}}
+        return answering(DISCOVERED)(call)
+
+    seen, calls = play(server)
+    assert (seen.ok, seen.protocol_version) == (True, STATELESS_VERSION)
+    assert len({call.id for call in calls}) == len(calls)
+
+
+def test_what_cannot_be_reached_is_not_asked_again() -> None:
+    seen, calls = play(lambda _: Diagnosis("ConnectionClosed", "gone"))
+    assert (seen.reason, len(calls)) == ("ConnectionClosed", 1)
 
 
 def test_half_a_surrogate_pair_has_a_digest_too() -> None:
@@ -219,7 +267,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
 
 def test_the_name_of_a_tool_cannot_play_tricks_on_a_terminal() -> None:
     seen, _ = play(answering(SOUND | {"tools/list": {"tools": [{"name": "a\u202eb\n"}]}}))
-    assert seen.tools == ("a\\u202eb\\n",)
+    assert seen.tool_names == ("a\\u202eb\\n",)
 
 
 def test_a_definition_nested_too_deeply_is_a_diagnosis() -> None:

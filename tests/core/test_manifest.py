@@ -179,7 +179,7 @@ OURS = "write `apiVersion: reconciler/v1`; if this belongs to another tool, keep
     ("text", "code", "fix"),
     [
         ("apiVersion: reconciler/v1\nkind: Gatway\n", "wrong-kind", "did you mean `Gateway`?"),
-        ("apiVersion: reconciler/v1\n", "wrong-kind", "the kinds are: Gateway, Defaults, Config"),
+        ("apiVersion: reconciler/v1\n", "wrong-kind", "the kinds are: Gateway, Defaults, Config, Keyring"),
         ("apiVersion: reconciler/v2\nkind: Gateway\n", "wrong-api-version", OURS),
         ("apiVersion: reconcilr/v1\nkind: Gateway\n", "wrong-api-version", OURS),
         ("apiVersion: reconciler.io/v1\nkind: Gatway\n", "wrong-api-version", OURS),

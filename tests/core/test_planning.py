@@ -334,3 +334,15 @@ def test_the_checksum_moves_with_every_token_and_every_value() -> None:
 
 def test_differing_fields_are_named_in_the_order_of_the_class() -> None:
     assert differing_fields(gateway(), gateway(tags=("x",), url="https://n.example")) == ("url", "tags")
+
+
+def test_a_secret_that_has_another_value_is_written_again_and_is_nobodys_doing() -> None:
+    (row,) = live(gateway()).gateways.values()
+    held = LiveState({row.gateway.name: replace(row, outdated=("auth",))})
+    planned = plan(desired(gateway()), held, SIGNED, Terms(OWNER))
+    assert [(change.reason, change.fields) for change in planned.changes] == [(Reason.SECRET_CHANGED, ("auth",))]
+    assert planned.drift == ()
+    changed = plan(desired(gateway(description="new")), held, SIGNED, Terms(OWNER))
+    assert [(change.reason, change.fields) for change in changed.changes] == [
+        (Reason.MANIFEST_CHANGED, ("description", "auth"))
+    ]

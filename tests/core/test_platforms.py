@@ -266,7 +266,7 @@ def test_the_features_are_told_as_the_plan_would() -> None:
     assert problem.message == "`payments` uses transport: sse, which a kuadrant+k8s store cannot hold"
 
 
-@given(desired_fleets, st.sampled_from(["sqlite", "postgresql", "memory", "", "contextforged+https", "kubernetes"]))
+@given(desired_fleets, st.sampled_from(["sqlite", "postgresql", "memory", "", "contextforged+https", "kubernetesque"]))
 def test_a_store_of_our_own_takes_everything(fleet: list[DesiredGateway], scheme: str) -> None:
     assert found(scheme, *fleet) == []
 

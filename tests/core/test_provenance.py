@@ -272,6 +272,7 @@ def test_each_value_names_the_line_of_its_key_however_it_is_written() -> None:
         ("spec.auth.headers[1].valueFrom.file", here("/run/team", 22)),
         ("spec.verify.mode", Setting("report", "default")),
         ("spec.verify.timeout", Setting("5s", "default")),
+        ("spec.verify.onToolsChange", Setting("report", "default")),
         ("spec.contextforge.mode", Setting("cache", "default")),
     ]
     assert {path: each.overrides for path, each in explained.items() if each.overrides} == {

@@ -19,13 +19,13 @@ PACKAGE = Path(reconciler.__file__).parent
 
 def test_every_schema_is_json_under_the_name_that_modelines_use() -> None:
     texts = schema_texts()
-    assert list(texts) == ["config.v1.schema.json", "defaults.v1.schema.json", "gateway.v1.schema.json"]
-    assert len({json.loads(text)["$id"] for text in texts.values()}) == 3
+    assert list(texts) == [f"{kind}.v1.schema.json" for kind in ("config", "defaults", "gateway", "keyring")]
+    assert len({json.loads(text)["$id"] for text in texts.values()}) == 4
 
 
 def test_schemas_are_loaded_once() -> None:
     assert load_schemas() is load_schemas()
-    assert set(load_schemas().texts) == {"Gateway", "Defaults", "Config"}
+    assert set(load_schemas().texts) == {"Gateway", "Defaults", "Config", "Keyring"}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(directory: Path, script: str) -> str:
 def test_a_wheel_carries_its_schemas_inside(installed: Path) -> None:
     shutil.copytree(PACKAGE.parent / "schemas", installed / "reconciler" / "schemas")
     script = "from reconciler import schema_files as s; print(s.__file__, len(s.schema_texts()))"
-    assert run(installed, script) == f"{installed / 'reconciler' / 'schema_files.py'} 3"
+    assert run(installed, script) == f"{installed / 'reconciler' / 'schema_files.py'} 4"
 
 
 def test_an_installation_without_schemas_says_so(installed: Path) -> None:

@@ -328,7 +328,7 @@ def test_no_text_as_a_public_key_raises_anything_else(text: str) -> None:
         ring = Keyring.of({"x": text})
     except InputError:
         return
-    assert len(ring.keys[0][1]) == 32
+    assert len(ring.keys[0].public) == 32
 
 
 def test_signing_does_not_load_x509() -> None:

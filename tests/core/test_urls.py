@@ -26,6 +26,7 @@ def test_a_secret_parameter_is_what_the_schema_calls_one() -> None:
     [
         ("https://u:hunter2@a.example/mcp", "https://(sensitive)@a.example/mcp"),
         ("https://u:hun@ter2@a.example/mcp", "https://(sensitive)@a.example/mcp"),
+        ("https://u:hun#ter2@a.example/mcp", "https://(sensitive)@a.example/mcp"),
         ("u:hunter2@a.example", "(sensitive)@a.example"),
         ("https:u:hunter2@a.example", "(sensitive)@a.example"),
         ("//u:hunter2@a.example", "//(sensitive)@a.example"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from strategies import hostile, hostile_problems
 
+from reconciler.core.leaving import Orphan
 from reconciler.core.model import (
     Action,
     Auth,
@@ -27,7 +28,7 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Conflict, Drift, Orphan, Plan, differing_fields
+from reconciler.core.planning import Conflict, Drift, Plan, differing_fields
 from reconciler.core.problems import Location, Problem, Severity
 from reconciler.core.safety import Verdict
 from reconciler.reports.plan import Context

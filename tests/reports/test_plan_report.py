@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import gateways
 
+from reconciler.core.leaving import Orphan
 from reconciler.core.model import (
     Action,
     Auth,
@@ -24,7 +25,7 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Conflict, Drift, Orphan, Plan, differing_fields
+from reconciler.core.planning import Conflict, Drift, Plan, differing_fields
 from reconciler.core.problems import Location, Problem, Severity
 from reconciler.core.safety import Verdict
 from reconciler.reports.plan import Context, as_document, as_text, summary
@@ -280,7 +281,7 @@ def test_the_published_document() -> None:
         "source": {"revision": "main@sha1:1", "dirty": True},
         "target": "sqlite:///x.db",
         "summary": {"create": 0, "update": 1, "delete": 1, "unchanged": 7, "conflict": 1, "orphan": 1},
-        "resource_drift": [{"name": "a", "reason": "drift", "paths": ["/url", "/tags"]}],
+        "resource_drift": [{"name": "a", "reason": "drift", "evidence": None, "paths": ["/url", "/tags"]}],
         "conflicts": [{"name": "c", "owner": "team-b", "paths": ["/url"]}],
         "orphans": [{"name": "e", "why": "not pruned"}],
         "policy": [

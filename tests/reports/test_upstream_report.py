@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.observation import McpObservation, Observation, PresentedCertificate, TlsObservation
+from reconciler.core.observation import McpObservation, Observation, PresentedCertificate, TlsObservation, Tool
+from reconciler.core.routes import Proxy, Route
 from reconciler.core.verification import Verified
 from reconciler.reports.style import Style
 from reconciler.reports.upstreams import as_document, as_text, summary
@@ -26,7 +27,12 @@ TLS = TlsObservation(
     version="TLSv1.3",
 )  # fmt: skip
 MCP = McpObservation(
-    True, protocol_version="2025-11-25", server="demo 1.0", tools=("charge", "refund"), resources=3, prompts=1
+    True,
+    protocol_version="2025-11-25",
+    server="demo 1.0",
+    tools=(Tool("charge", "c1"), Tool("refund", "d2")),
+    resources=3,
+    prompts=1,
 )
 GOOD = Verified("a", URL, Observation("a", URL, TLS, MCP, 0.0424), "", "valid", "k1", "r1")
 REFUSED = TlsObservation(False, "20", "CaUnknown", "no way to an anchor\nsecond line", "add the root\nthen apply")
@@ -80,6 +86,31 @@ def test_a_failure_in_mcp_is_shown_besides_a_good_handshake() -> None:
     assert lines[1:3] == ["    ToolsMissing: there is no refund", "    fix: deploy it"]
 
 
+def test_what_the_server_presented_stands_below_its_refusal() -> None:
+    leaf = replace(LEAF, subject="CN=a\nb", self_signed=True)
+    refused = replace(BAD, observation=Observation("b", URL, replace(REFUSED, chain=(LEAF, leaf)), None, 1.5))
+    assert as_text([refused], NOW).splitlines()[5:7] == [
+        f"    presented 1: CN=a.example, for a.example, 10.0.0.1, issued by CN=Root, {EXPIRY}, SHA-256 {'1a' * 32}",
+        f"    presented 2: CN=a\\nb, for a.example, 10.0.0.1, self-signed, {EXPIRY}, SHA-256 {'1a' * 32}",
+    ]
+
+
+def test_the_way_to_an_upstream_is_shown_without_credentials() -> None:
+    proxy = Proxy("proxy.example", 3128, "HTTPS_PROXY", "Basic c2VjcmV0")
+    for route, words, via in (
+        (
+            Route(proxy),
+            "through the proxy proxy.example:3128 (HTTPS_PROXY)",
+            {"proxy": "proxy.example:3128", "address": ""},
+        ),
+        (Route(address="10.0.0.7"), "at 10.0.0.7 (--resolve)", {"proxy": "", "address": "10.0.0.7"}),
+    ):
+        found = replace(GOOD, observation=Observation("a", URL, TLS, MCP, 0.01, route))
+        assert as_text([found], NOW).splitlines()[0].endswith(f"10 ms, {words}")
+        assert as_document([found])["gateways"][0]["via"] == via
+        assert "c2VjcmV0" not in repr(found)
+
+
 def test_a_failure_without_a_word_is_still_shown() -> None:
     silent = Observation("b", URL, None, McpObservation(False, "Odd"), 0.1)
     assert "    Odd:" in as_text([replace(BAD, observation=silent)], NOW)
@@ -127,7 +158,8 @@ def test_the_published_document() -> None:
             "resources": 3,
             "prompts": 1,
         },
-        "signature": {"bundle": "valid", "record": "unsigned", "key_id": "k1"},
+        "via": {"proxy": "", "address": ""},
+        "signature": {"bundle": "valid", "record": "unknown", "key_id": "k1"},
     }
     assert (bad["ready"], bad["tls"]["code"], bad["mcp"]) == (False, "20", None)
     assert (excused["ready"], excused["tls"], excused["mcp"], excused["why"]) == (

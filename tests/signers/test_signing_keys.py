@@ -153,7 +153,7 @@ def test_a_broken_variable_is_named() -> None:
         find_signer(None, {"ED25519_PRIVATE_KEY": FIRST.private.decode().replace("\n", "\\n")})
 
 
-@pytest.mark.parametrize("reference", ["vault:transit/signing", "signing.key", "file:", ":x", "a\x1b:x"])
+@pytest.mark.parametrize("reference", ["pkcs11:token/signing", "signing.key", "file:", ":x", "a\x1b:x"])
 def test_a_reference_to_no_known_place_is_refused(reference: str) -> None:
     with pytest.raises(SignerError) as raised:
         find_signer(reference, {})
@@ -180,3 +180,32 @@ def _public(reference: str | None, environ: dict[str, str]) -> bytes:
     signer = find_signer(reference, environ)
     assert signer is not None
     return signer.public_key
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package with places of its own: one that works, and one that lacks its library."""
+    (tmp_path / "their_package-1.0.dist-info").mkdir()
+    (tmp_path / "their_package-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: their-package\n")
+    (tmp_path / "their_package-1.0.dist-info/entry_points.txt").write_text(
+        "[reconciler.signers]\npkcs11 = their_package:open_token\nbroken = their_package.missing:open\n"
+    )
+    (tmp_path / "their_package.py").write_text(
+        "from reconciler.signers.environment import EnvironmentKey\n"
+        "def open_token(place, environ):\n"
+        "    return EnvironmentKey('X', environ['X']) if place == 'slot/1' else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("package")
+def test_another_package_adds_a_place_by_its_scheme() -> None:
+    environ = {"X": FIRST.private.decode(), "RECONCILER_SIGNING_KEY_FROM": "pkcs11:slot/1"}
+    signer = find_signer(None, environ)
+    assert signer is not None
+    assert signer.public_key == FIRST.public
+    with pytest.raises(SignerError, match="there is no signing key at pkcs11:slot/2"):
+        find_signer("pkcs11:slot/2", environ)
+    with pytest.raises(SignerError, match="signs with `broken:` cannot be loaded"):
+        find_signer("broken:x", environ)

@@ -48,7 +48,7 @@ def test_before_the_first_commit_everything_is_uncommitted(tmp_path: Path) -> No
 def test_a_detached_head_has_no_branch(repository: Path) -> None:
     git(repository, "checkout", "--quiet", "--detach")
     revision, _ = WorkingTreeStatus(repository).result()
-    assert revision.startswith("@sha1:")
+    assert revision.startswith("sha1:")
 
 
 def test_nothing_that_a_repository_configures_is_run(repository: Path) -> None:

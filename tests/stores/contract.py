@@ -35,6 +35,7 @@ examples = settings(
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 AUDIT = Audit("alice", "cli", NOW)
 SIGNATURE = "5f" * 64
+RECORD = "0123456789abcdef" * 8
 
 
 def a_gateway(name: str, **fields: Any) -> Gateway:
@@ -45,8 +46,8 @@ def a_stamp(name: str, revision: str = "main@sha1:1111") -> Stamp:
     return Stamp("platform-team", f"gateways/{name}.yaml", revision, f"sha256:{name}")
 
 
-def created(gateway: Gateway, signature: str = "", stamp: Stamp | None = None) -> Change:
-    return Change(Action.CREATE, gateway.name, Reason.ADDED, None, gateway, signature, stamp)
+def created(gateway: Gateway, signature: str = "", stamp: Stamp | None = None, record: str = "") -> Change:
+    return Change(Action.CREATE, gateway.name, Reason.ADDED, None, gateway, signature, stamp, record=record)
 
 
 def updated(before: LiveGateway, after: Gateway, signature: str = "", stamp: Stamp | None = None) -> Change:
@@ -95,6 +96,18 @@ class PortContract:
         assert (live["payments"].signature, live["inventory"].signature) == (SIGNATURE, "")
         assert live["payments"].stamp == replace(a_stamp("payments"), protected=True)
         assert live["inventory"].stamp is None
+
+    def test_the_signature_of_the_row_comes_back_identical_and_changes_its_token(self, store: Store) -> None:
+        gateway, stamp = self.a_gateway("one", ca_certificate="x"), a_stamp("one")
+        stored(store, created(gateway, SIGNATURE, stamp, RECORD))
+        before = store.read().gateways["one"]
+        assert (before.record, before.signature, before.stamp) == (RECORD, SIGNATURE, stamp)
+        stored(store, replace(updated(before, gateway, SIGNATURE, stamp), record=RECORD[::-1]))
+        after = store.read().gateways["one"]
+        assert (after.record, after.signature) == (RECORD[::-1], SIGNATURE)
+        assert after.token != before.token
+        stored(store, updated(after, gateway, SIGNATURE, stamp))
+        assert store.read().gateways["one"].record == ""
 
     @examples
     @given(gateway=gateways)

@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import pytest
 from contract import (
     AUDIT,
     NOW,
+    RECORD,
     SIGNATURE,
     StoreContract,
     a_gateway,
@@ -29,9 +31,10 @@ from contract import (
 )
 
 from reconciler.core.model import Auth, LiveGateway, SecretReference
-from reconciler.database import open_database
+from reconciler.database import APPLICATION_ID, open_database
 from reconciler.errors import StoreBusyError, StoreError
 from reconciler.stores import open_store
+from reconciler.stores.schema import STEPS
 from reconciler.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -500,3 +503,17 @@ def _killed_after(database: Path, applies: int) -> int:
         reported = [int(line) for line in writer.stdout if line.endswith("\n")]
     assert writer.returncode == -signal.SIGKILL
     return reported[-1] if reported else last
+
+
+def test_a_store_from_before_rows_were_signed_is_brought_forward_with_its_rows(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in STEPS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO gateways (id, name, slug, url, transport) VALUES ('1', 'a', 'a', 'u', 'SSE')")
+        connection.execute("PRAGMA user_version = 1")
+    with closing(open_store(f"sqlite:///{database}", create=False)) as store:
+        before = store.read().gateways["a"]
+        assert (before.record, before.gateway.url) == ("", "u")
+        stored(store, replace(updated(before, before.gateway, "", a_stamp("a")), record=RECORD))
+        assert store.read().gateways["a"].record == RECORD
