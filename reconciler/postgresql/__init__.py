@@ -1,0 +1,1 @@
+"""How we use PostgreSQL, whatever is stored in it: `address`, then `session`, then `tables`."""
