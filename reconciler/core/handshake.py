@@ -6,15 +6,18 @@ response object, None for a notification, or the `Diagnosis` of why there is no 
     initialize -> notifications/initialized -> tools/list, resources/list, prompts/list as far as `capabilities` names
     them, page by page.
 
-It knows nothing of HTTP. It accepts every revision with a handshake (`PROTOCOL_VERSIONS`); the stateless revision after
-those would be another opening in place of `_introduce`, with the same lists behind it. Whatever the peer does wrong
-ends the conversation with a reason, never with an exception.
+That opening is for the revisions with a handshake (`PROTOCOL_VERSIONS`), and it comes first because the platforms speak
+it. A server that refuses it is asked `server/discover`, the opening of the stateless revision, where every request
+carries who asks and in which version; the lists behind it are the same. It knows nothing of HTTP. Whatever the peer
+does wrong ends the conversation with a reason, never with an exception.
 
-Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle and .../server/utilities/pagination.
+Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle and .../server/utilities/pagination;
+https://modelcontextprotocol.io/specification/2026-07-28/server/discover.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -22,18 +25,26 @@ from typing import Any
 
 from reconciler.core.canonical import canonical_json
 from reconciler.core.hostile import printable
-from reconciler.core.observation import Diagnosis, McpObservation
+from reconciler.core.observation import Diagnosis, McpObservation, Tool, ToolRequest
 from reconciler.version import __version__
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""The revisions understood, newest first. The first one is offered."""
+"""The revisions with a handshake that are understood, newest first."""
+
+STATELESS_VERSION = "2026-07-28"
+"""The revision without a handshake."""
 
 MAX_PAGES = 100
 MAX_ITEMS = 10_000
 
 _MAX_CURSOR = 4096
-_MAX_NAME = 128
+MAX_NAME = 128
 _METHOD_NOT_FOUND = -32601
+_VERSION_UNSUPPORTED = -32022
+_META = "io.modelcontextprotocol"
+_CLIENT = {"name": "reconciler", "version": __version__}
+_REFUSALS = frozenset({"MethodNotFound", "MethodRefused", "BadRequest", "ProtocolVersionUnsupported"})
+"""What a server without a handshake may answer to one."""
 
 Reply = Mapping[str, Any]
 Answer = Reply | Diagnosis | None
@@ -49,57 +60,104 @@ class Call:
     id: int | None
     protocol_version: str
 
+    @property
+    def stateless(self) -> bool:
+        """Whether it stands for itself: no session, no handshake before it."""
+        return self.protocol_version == STATELESS_VERSION
+
     def message(self) -> dict[str, Any]:
         """Return the JSON-RPC 2.0 object."""
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": self.method}
-        if self.params:
-            message["params"] = self.params
+        params = {**self.params, "_meta": _ENVELOPE} if self.stateless else self.params
+        if params:
+            message["params"] = params
         if self.id is not None:
             message["id"] = self.id
         return message
+
+
+_ENVELOPE = {
+    f"{_META}/protocolVersion": STATELESS_VERSION,
+    f"{_META}/clientInfo": _CLIENT,
+    f"{_META}/clientCapabilities": {},
+}
 
 
 @dataclass(slots=True)
 class _Seen:
     """What has been learnt so far."""
 
+    keep_definitions: bool = False
+    request: ToolRequest | None = None
+    answer: str = ""
     calls: int = 0
     protocol_version: str = ""
     server: str = ""
     capabilities: Mapping[str, Any] = field(default_factory=dict)
-    definitions: dict[str, str] = field(default_factory=dict)
+    tools: dict[str, Tool] = field(default_factory=dict)
     resources: int = 0
     prompts: int = 0
 
 
-def converse(require_tools: tuple[str, ...] = ()) -> Conversation:
-    """Carry out one conversation and return what it showed; `require_tools` must be among the server's tools."""
-    seen = _Seen()
-    failure = yield from _introduce(seen)
+def converse(
+    require_tools: tuple[str, ...] = (),
+    *,
+    revision: str = PROTOCOL_VERSIONS[0],
+    keep_definitions: bool = False,
+    request: ToolRequest | None = None,
+) -> Conversation:
+    """Carry out one conversation and return what it showed; `require_tools` must be among the server's tools.
+
+    `revision` is offered first; the whole definitions of the tools are kept only when `keep_definitions` asks for them.
+    With a `request`, its tool is called in the end, once; nothing but the tools is listed then.
+    """
+    seen = _Seen(keep_definitions, request)
+    failure = yield from _open(seen, revision)
     if not failure:
         failure = yield from _list_everything(seen)
     if not failure:
         failure = _missing_tools(seen, require_tools)
+    if not failure and request:
+        failure = yield from _call_tool(seen, request)
     return _observation(seen, failure)
 
 
-def _introduce(seen: _Seen) -> Generator[Call, Answer, Diagnosis | None]:
-    offer = {
-        "protocolVersion": PROTOCOL_VERSIONS[0],
-        "capabilities": {},
-        "clientInfo": {"name": "reconciler", "version": __version__},
-    }
+def _open(seen: _Seen, revision: str) -> Generator[Call, Answer, Diagnosis | None]:
+    """Find a revision that both sides speak."""
+    if revision == STATELESS_VERSION:
+        return (yield from _discover(seen))
+    return (yield from _introduce(seen, revision))
+
+
+def _introduce(seen: _Seen, revision: str) -> Generator[Call, Answer, Diagnosis | None]:
+    offer = {"protocolVersion": revision, "capabilities": {}, "clientInfo": _CLIENT}
     result = yield from _ask(seen, "initialize", offer)
     if isinstance(result, Diagnosis):
-        return result
+        undiscovered = result if result.reason not in _REFUSALS else (yield from _discover(seen))
+        return result if undiscovered else None
     version = result.get("protocolVersion")
     if version not in PROTOCOL_VERSIONS:
-        return _unknown_version(version)
+        return _unknown_version(f"answered initialize with protocol version {_word(version)}")
     seen.protocol_version = version
     seen.server = _server_name(result.get("serverInfo"))
     seen.capabilities = _mapping(result.get("capabilities"))
     refused = yield Call("notifications/initialized", {}, None, version)
     return refused if isinstance(refused, Diagnosis) else None
+
+
+def _discover(seen: _Seen) -> Generator[Call, Answer, Diagnosis | None]:
+    seen.protocol_version = STATELESS_VERSION
+    result = yield from _ask(seen, "server/discover", {})
+    if isinstance(result, Diagnosis):
+        seen.protocol_version = ""
+        return result
+    supported = result.get("supportedVersions")
+    if not isinstance(supported, list) or STATELESS_VERSION not in supported:
+        seen.protocol_version = ""
+        return _unknown_version(f"supports {_versions(supported)}")
+    seen.server = _server_name(_mapping(result.get("_meta")).get(f"{_META}/serverInfo"))
+    seen.capabilities = _mapping(result.get("capabilities"))
+    return None
 
 
 def _list_everything(seen: _Seen) -> Generator[Call, Answer, Diagnosis | None]:
@@ -108,7 +166,7 @@ def _list_everything(seen: _Seen) -> Generator[Call, Answer, Diagnosis | None]:
         failure = tools if isinstance(tools, Diagnosis) else _remember_tools(seen, tools)
         if failure:
             return failure
-    for kind in ("resources", "prompts"):
+    for kind in ("resources", "prompts") if seen.request is None else ():
         if kind not in seen.capabilities:
             continue
         items = yield from _list(seen, kind)
@@ -171,17 +229,43 @@ def _remember_tools(seen: _Seen, tools: list[Any]) -> Diagnosis | None:
         name = _mapping(tool).get("name")
         if not isinstance(name, str) or not name:
             return _malformed("tools/list", "a tool has no name")
-        shown = printable(name, _MAX_NAME)
-        if shown in seen.definitions:
+        shown = printable(name, MAX_NAME)
+        if shown in seen.tools:
             return Diagnosis(
                 "ToolsAmbiguous",
                 f"tools/list names the tool {shown} twice, so nobody can say which definition a call will reach.",
                 "Have the upstream's owner give every tool a name of its own.",
             )
         try:
-            seen.definitions[shown] = canonical_json(tool)
+            definition = canonical_json(tool)
         except RecursionError:
             return _malformed("tools/list", f"the definition of {shown} is nested too deeply")
+        seen.tools[shown] = Tool(shown, tool_digest(definition), definition if seen.keep_definitions else "")
+    return None
+
+
+def _call_tool(seen: _Seen, request: ToolRequest) -> Generator[Call, Answer, Diagnosis | None]:
+    """Call a tool that is there, and is the one that was reviewed where any was."""
+    tool = seen.tools.get(request.tool)
+    if tool is None:
+        return Diagnosis(
+            "ToolUnknown",
+            f"The upstream has no tool {printable(request.tool, MAX_NAME)}; it offers {_some(sorted(seen.tools))}.",
+            "Call one of these.",
+        )
+    if request.reviewed not in (None, tool.digest):
+        return Diagnosis(
+            "ToolNotReviewed",
+            f"The tool {tool.name} is not the one that was reviewed, so it was not called.",
+            "See what changed with `reconciler verify`; what you agree with, `reconciler lock` writes down.",
+        )
+    result = yield from _ask(seen, "tools/call", {"name": request.tool, "arguments": json.loads(request.arguments)})
+    if isinstance(result, Diagnosis):
+        return result
+    try:
+        seen.answer = canonical_json(result)
+    except RecursionError:
+        return _malformed("tools/call", "it is nested too deeply")
     return None
 
 
@@ -192,12 +276,12 @@ def tool_digest(definition: str) -> str:
 
 
 def _missing_tools(seen: _Seen, required: tuple[str, ...]) -> Diagnosis | None:
-    missing = sorted(set(required) - seen.definitions.keys())
+    missing = sorted(set(required) - seen.tools.keys())
     if not missing:
         return None
     return Diagnosis(
         "ToolsMissing",
-        f"The upstream lacks {', '.join(missing)}; it offers {_some(sorted(seen.definitions))}.",
+        f"The upstream lacks {', '.join(missing)}; it offers {_some(sorted(seen.tools))}.",
         "Bring the tools back at the upstream, or take them out of spec.verify.requireTools.",
     )
 
@@ -205,7 +289,7 @@ def _missing_tools(seen: _Seen, required: tuple[str, ...]) -> Diagnosis | None:
 def _observation(seen: _Seen, failure: Diagnosis | None) -> McpObservation:
     found = failure or Diagnosis(
         "Answered",
-        f"{seen.server or 'The server'} speaks MCP {seen.protocol_version}: {len(seen.definitions)} tools, "
+        f"{seen.server or 'The server'} speaks MCP {seen.protocol_version}: {len(seen.tools)} tools, "
         f"{seen.resources} resources, {seen.prompts} prompts.",
     )
     return McpObservation(
@@ -215,25 +299,25 @@ def _observation(seen: _Seen, failure: Diagnosis | None) -> McpObservation:
         fix=found.fix,
         protocol_version=seen.protocol_version,
         server=seen.server,
-        tools=tuple(sorted(seen.definitions)),
-        tool_digests={name: tool_digest(text) for name, text in seen.definitions.items()},
-        tool_definitions=dict(seen.definitions),
+        tools=tuple(seen.tools[name] for name in sorted(seen.tools)),
         resources=seen.resources,
         prompts=seen.prompts,
+        answer=seen.answer,
     )
 
 
-def _unknown_version(version: object) -> Diagnosis:
+def _unknown_version(what: str) -> Diagnosis:
     return Diagnosis(
         "ProtocolVersionUnsupported",
-        f"The server answered initialize with protocol version {_word(version)}; understood are "
-        f"{', '.join(PROTOCOL_VERSIONS)}.",
+        f"The server {what}; understood are {', '.join((STATELESS_VERSION, *PROTOCOL_VERSIONS))}.",
         "Update the upstream to a published revision of MCP, or this tool if the revision is newer than it.",
     )
 
 
 def _refused(method: str, error: Mapping[str, Any]) -> Diagnosis:
     code = error.get("code")
+    if code == _VERSION_UNSUPPORTED:
+        return _unknown_version(f"supports {_versions(_mapping(error.get('data')).get('supported'))}")
     return Diagnosis(
         "MethodNotFound" if code == _METHOD_NOT_FOUND else "MethodRefused",
         f"The server refused {method}: {_word(error.get('message'))} (JSON-RPC error {_word(code)}).",
@@ -256,7 +340,7 @@ def _endless(method: str, what: str) -> Diagnosis:
 def _server_name(info: object) -> str:
     server = _mapping(info)
     parts = (server.get("name"), server.get("version"))
-    return " ".join(printable(part, _MAX_NAME) for part in parts if isinstance(part, str) and part)
+    return " ".join(printable(part, MAX_NAME) for part in parts if isinstance(part, str) and part)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -266,6 +350,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _word(value: object) -> str:
     """Return a scalar of the peer's as text. Anything else may be too deep to print."""
     return printable(str(value)) if isinstance(value, str | int | float | None) else "(not a plain value)"
+
+
+def _versions(supported: object) -> str:
+    given = supported if isinstance(supported, list) else []
+    return _some([_word(version) for version in given], 5)
 
 
 def _some(names: list[str], limit: int = 10) -> str:

@@ -10,19 +10,26 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
+from reconciler.core.routes import STRAIGHT, Route
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from reconciler.core.model import Transport
 
-Phase = Literal["prepare", "resolve", "connect", "handshake", "request"]
+Phase = Literal["prepare", "resolve", "connect", "proxy", "handshake", "request"]
 Trust = Literal["bundle", "system", "none"]
 
-UNREACHABLE = frozenset({"HostUnknown", "ConnectionRefused", "ConnectTimeout", "HostUnreachable", "ConnectFailed"})
+UNREACHABLE = frozenset(
+    {"HostUnknown", "ConnectionRefused", "ConnectTimeout", "HostUnreachable", "ConnectFailed"}
+    | {"ProxyUnreachable", "ProxyRefused", "ProxyWantsCredentials", "NotAProxy"}
+)
 """The reasons that mean: no connection came about, so nothing is known about certificates or MCP."""
 
-UNTRIED = frozenset({"CredentialsMissing", "UrlUnusable", "ProbeFailed"})
+UNTRIED = frozenset(
+    {"CredentialsMissing", "UrlUnusable", "ProbeFailed", "ProxyUnusable"}
+    | {"TokenUrlUnusable", "TokenUnavailable", "TokenRefused"}
+)
 """The reasons that mean: the upstream was not even called, so nothing is known about it."""
 
 
@@ -41,7 +48,8 @@ class FailedAttempt:
 
     `code` is as in `TlsObservation`: an OpenSSL verification code (`20`), an OpenSSL reason (`WRONG_VERSION_NUMBER`) or
     the name of a system error (`ECONNREFUSED`). `detail` is the library's own text, for what no rule knows. `chain` is
-    the DER of what the server sent, leaf first; `bundle` the PEM text it was checked against.
+    the DER of what the server sent, leaf first; `bundle` the PEM text it was checked against. `secure`: TLS was spoken,
+    or meant to be; `client_certificate`: one was presented, if asked for.
     """
 
     host: str
@@ -53,6 +61,9 @@ class FailedAttempt:
     chain: tuple[bytes, ...] = ()
     bundle: str = ""
     system_trust: bool = False
+    secure: bool = True
+    client_certificate: bool = False
+    route: Route = STRAIGHT
 
     @property
     def place(self) -> str:
@@ -103,11 +114,38 @@ class TlsObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as its server defines it. `name` is fit to be shown; `digest` is the hex SHA-256 of the definition.
+
+    `definition` is the canonical JSON (RFC 8785) of the whole object that `tools/list` gave: `name`, `title`,
+    `description`, `inputSchema`, `outputSchema`, `annotations` and whatever else it holds, as the server spells it. It
+    is kept only for who asks (`ProbeTarget.keep_definitions`), and empty otherwise: a fleet has many.
+    """
+
+    name: str
+    digest: str
+    definition: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A tool to call once it is known, with `arguments` as a JSON object.
+
+    `reviewed` is the digest that its definition must have; None where no tools were reviewed, and empty for a tool that
+    is not among the reviewed ones.
+    """
+
+    tool: str
+    arguments: str = field(default="{}", repr=False)
+    reviewed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class McpObservation:
     """What became of the MCP conversation; what was learnt before a failure is kept.
 
-    `server` is the name and version it gives itself. `tools` are sorted. `tool_definitions` maps each tool to the
-    canonical JSON of its whole definition and `tool_digests` to the hex SHA-256 of that text.
+    `server` is the name and version it gives itself. `tools` are sorted by name, and no name is there twice. `answer`
+    is the canonical JSON of what a tool that was to be called gave back, as it came: nothing in it is fit to be shown.
     """
 
     ok: bool
@@ -116,27 +154,45 @@ class McpObservation:
     fix: str = ""
     protocol_version: str = ""
     server: str = ""
-    tools: tuple[str, ...] = ()
-    tool_digests: Mapping[str, str] = field(default_factory=dict)
-    tool_definitions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tools: tuple[Tool, ...] = ()
     resources: int = 0
     prompts: int = 0
+    answer: str = field(default="", repr=False)
+
+    @property
+    def tools_known(self) -> bool:
+        """Whether `tools` are all the tools that the server has, so that what is not there is not offered."""
+        return self.ok or self.reason == "ToolsMissing"
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """The names of the tools, sorted."""
+        return tuple(tool.name for tool in self.tools)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at one upstream, `seconds` long. `tls` is None for `http://`, `mcp` is None when TLS failed."""
+    """One look at one upstream, `seconds` long. `tls` is None for `http://`, `mcp` is None when TLS failed.
+
+    `route` is the way that was taken, so that everybody can see from where an upstream was looked at.
+    """
 
     name: str
     url: str
     tls: TlsObservation | None
     mcp: McpObservation | None
     seconds: float
+    route: Route = STRAIGHT
 
     @property
     def ok(self) -> bool:
         """Whether the upstream was reached, trusted where it speaks TLS, and answered MCP."""
         return (self.tls is None or self.tls.ok) and self.mcp is not None and self.mcp.ok
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools that were seen, sorted by name."""
+        return self.mcp.tools if self.mcp else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +200,9 @@ class ProbeTarget:
     """An upstream to look at, with the credentials the platform would use. The secret fields are not in its repr.
 
     `ca_certificate`, `client_certificate` and `client_key` are PEM text, or empty. `headers` go with every request;
-    `query` is appended to the URL. `timeout_seconds` bounds the whole probe.
+    `query` is appended to the URL. `timeout_seconds` bounds the whole probe. `revision` is the MCP revision that is
+    offered first. `keep_definitions` asks for the tools' whole definitions, beside their digests, and `call` for a tool
+    to be called.
     """
 
     name: str
@@ -158,6 +216,10 @@ class ProbeTarget:
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_seconds: float = 5.0
     require_tools: tuple[str, ...] = ()
+    route: Route = STRAIGHT
+    revision: str = "2025-11-25"
+    keep_definitions: bool = False
+    call: ToolRequest | None = None
 
 
 def is_address(host: str) -> bool:

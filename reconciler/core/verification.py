@@ -4,6 +4,7 @@
     Trusted    the stored CA bundle is the one that was signed
     Reachable  a connection came about, and TLS was verified
     Healthy    MCP was spoken, and the required tools are there
+    ToolsMatch the tools are those that were reviewed; it is there only for a gateway with a tools lock
     Ready      all of these
 
 A condition says True, False or Unknown, with a CamelCase reason for machines and a message for people.
@@ -11,24 +12,30 @@ A condition says True, False or Unknown, with a CamelCase reason for machines an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from reconciler.core.canonical import digest, document
 from reconciler.core.conditions import Condition
+from reconciler.core.model import VerifyPolicy
 from reconciler.core.observation import UNREACHABLE, UNTRIED
+from reconciler.core.records import RecordStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.core.conditions import Status
-    from reconciler.core.model import Certificate, LiveGateway, Outcome
+    from reconciler.core.model import Certificate, DesiredState, LiveGateway, Outcome
     from reconciler.core.observation import Observation
+    from reconciler.core.toolchanges import ToolChange
+    from reconciler.core.tooltext import Flag
+
+_DEFAULT_POLICY: Final = VerifyPolicy()
 
 BundleState = Literal["valid", "invalid", "missing", "unknown", "none"]
 
-OBSERVED: Final = ("Reachable", "Healthy")
+OBSERVED: Final = ("Reachable", "Healthy", "ToolsMatch")
 """The conditions that only a probe can tell; the others can be seen in the row."""
 
 _TRUSTED: Final[Mapping[BundleState, tuple[Status, str, str]]] = {
@@ -38,6 +45,12 @@ _TRUSTED: Final[Mapping[BundleState, tuple[Status, str, str]]] = {
     "missing": ("False", "SignatureMissing", "the CA bundle in the store is not signed"),
     "unknown": ("Unknown", "NoTrustedKey", "there is no public key to check the signature with"),
 }
+RECORDS: Final[Mapping[RecordStatus, tuple[str, str]]] = {
+    RecordStatus.INVALID: ("RowNotGenuine", "the row is not the one that was signed"),
+    RecordStatus.MISSING: ("RowNotSigned", "the row is not signed"),
+    RecordStatus.REPLAYED: ("RowReplayed", "an older row was put back in the place of the one that was written last"),
+}
+"""Why a row is not to be trusted, for machines and for people."""
 _SYNCED: Final[Mapping[str, tuple[Status, str]]] = {
     "applied": ("True", "Applied"),
     "refused": ("False", "Refused"),
@@ -52,6 +65,8 @@ class Verified:
 
     `observation` is None when the upstream was not looked at, and `why` then says why not. `bundle` is the state of the
     stored bundle signature: `unknown` when there is no key to check with, `none` when there is no bundle to sign.
+    `policy` is what git asks of verification; the tools lock in it is what the tools are compared with. `record` is
+    what is known of the signature of the whole row, where it is one of ours.
     """
 
     name: str
@@ -61,11 +76,36 @@ class Verified:
     bundle: BundleState = "none"
     key_id: str = ""
     revision: str = ""
+    policy: VerifyPolicy = _DEFAULT_POLICY
+    record: RecordStatus = RecordStatus.UNKNOWN
 
     @property
     def ready(self) -> bool:
         """Whether nothing speaks against it."""
-        return self.bundle not in ("invalid", "missing") and (self.observation is None or self.observation.ok)
+        if self.bundle in ("invalid", "missing") or self.record in RECORDS:
+            return False
+        return (self.observation is None or self.observation.ok) and not self.tool_changes
+
+    @property
+    def tool_changes(self) -> tuple[ToolChange, ...] | None:
+        """How the tools seen differ from the reviewed ones; None where there is nothing to compare, or nothing with."""
+        lock, mcp = self.policy.tools_lock, self.observation.mcp if self.observation else None
+        if lock is None or lock.tools is None or mcp is None or not mcp.tools_known:
+            return None
+        from reconciler.core.toolchanges import compare
+
+        return compare(lock.tools, mcp.tools)
+
+    def tool_flags(self) -> tuple[tuple[str, Flag], ...]:
+        """Return what is remarkable about tools that nobody has locked yet, with their names.
+
+        It takes the definitions. Of locked tools, what is new in them comes with `tool_changes`.
+        """
+        if self.policy.tools_lock is not None or self.observation is None:
+            return ()
+        from reconciler.core.toolchanges import flagged
+
+        return flagged(self.observation.tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +145,46 @@ def row_synced(found: LiveGateway, now: datetime) -> Condition:
 
 
 def trusted(verified: Verified, now: datetime) -> Condition:
-    """Return whether the stored bundle is the one that was signed."""
+    """Return whether the stored bundle, and the row that has it, are those that were signed."""
     status, reason, message = _TRUSTED[verified.bundle]
+    if status != "False" and verified.record in RECORDS:
+        status, (reason, message) = "False", RECORDS[verified.record]
     return Condition("Trusted", status, reason, message.format(key=verified.key_id), verified.revision, now)
 
 
 def verified_conditions(verified: Verified, now: datetime) -> tuple[Condition, ...]:
     """Return `Trusted`, `Reachable` and `Healthy` as verification found them."""
-    return (
+    conditions = (
         trusted(verified, now),
         Condition("Reachable", *_reachable(verified), verified.revision, now),
         Condition("Healthy", *_healthy(verified), verified.revision, now),
     )
+    if verified.policy.tools_lock is None:
+        return conditions
+    return (*conditions, Condition("ToolsMatch", *_tools_match(verified), verified.revision, now))
+
+
+def to_disable(results: Iterable[Verified]) -> tuple[str, ...]:
+    """Return the names of the gateways to take off: git asks for that when tools are not as they were reviewed.
+
+    Only a tool that is not the reviewed one takes a gateway off, never an upstream that did not answer, nor a lock that
+    cannot be read; and a tool that is gone misleads nobody.
+    """
+    return tuple(
+        each.name
+        for each in results
+        if each.policy.on_tools_change == "disable"
+        and any(change.kind != "vanished" for change in each.tool_changes or ())
+    )
+
+
+def without(desired: DesiredState, names: Collection[str]) -> DesiredState:
+    """Return the desired state with these gateways disabled, for as long as their tools are not the reviewed ones."""
+    gateways = {
+        name: replace(wanted, gateway=replace(wanted.gateway, enabled=False)) if name in names else wanted
+        for name, wanted in desired.gateways.items()
+    }
+    return replace(desired, gateways=gateways)
 
 
 def ready(conditions: Sequence[Condition], now: datetime) -> Condition:
@@ -160,3 +228,18 @@ def _healthy(verified: Verified) -> tuple[Status, str, str]:
     if not mcp.ok:
         return "False", mcp.reason, mcp.message
     return "True", "McpAnswered", f"MCP {mcp.protocol_version}, {len(mcp.tools)} tools"
+
+
+def _tools_match(verified: Verified) -> tuple[Status, str, str]:
+    lock, changes = verified.policy.tools_lock, verified.tool_changes
+    if lock is not None and lock.tools is None:
+        return "Unknown", "ToolsLockUnreadable", f"{lock.file} cannot be read; `reconciler validate` says why"
+    if changes is None:
+        return "Unknown", "ToolsNotSeen", verified.why or "the upstream did not say which tools it has"
+    file = lock.file if lock is not None else ""
+    if not changes:
+        return "True", "ToolsAsReviewed", f"the tools are those of {file}"
+    from reconciler.core.toolchanges import summary
+
+    message = f"the tools are not those of {file}: {summary(changes)}; `reconciler verify` shows the difference"
+    return "False", "ToolsChanged", message

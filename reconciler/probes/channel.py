@@ -1,6 +1,6 @@
-"""HTTP/1.1 with one upstream: requests go out with the platform's credentials, answers come in by bounded chunks.
+"""Requests to one server: they go out with the platform's credentials, over as few connections as they can.
 
-No proxy, no environment, no cookies, no redirect, no compression, and no logging of URLs: a query may hold a secret.
+No environment, no cookies, no redirect, no compression, and no logging of URLs: a query may hold a secret.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpcore
-
 from reconciler.core.observation import place_of
+from reconciler.probes.http1 import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from reconciler.probes.dialer import Dialer
+    from reconciler.probes.http1 import Response
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
@@ -65,52 +65,54 @@ class Address:
 class Channel:
     """Requests to one origin, over the connections of a dialer."""
 
-    def __init__(self, dialer: Dialer, address: Address, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, dialer: Dialer, address: Address, headers: tuple[tuple[str, str], ...] = ()) -> None:
         self.line = dialer.line
         self.address = address
+        self._dialer = dialer
+        self._idle: list[Connection] = []
         self._headers = {name.lower(): value for name, value in headers} | {
             "host": address.authority,
             "user-agent": "mcp-gateway-reconciler",
             "accept-encoding": "identity",
         }
-        self._pool = httpcore.ConnectionPool(network_backend=dialer, max_connections=4, retries=0)
+        self._before_path = ""
+        if (proxy := dialer.forwarding_proxy) is not None:
+            self._before_path = f"http://{address.authority}"
+            self._headers |= {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
 
     @contextmanager
-    def request(
-        self, method: str, path: str, headers: dict[str, str], content: bytes | None = None
-    ) -> Iterator[httpcore.Response]:
+    def request(self, method: str, path: str, headers: dict[str, str], content: bytes = b"") -> Iterator[Response]:
         """Send a request and give its response while its body comes in.
 
         Raises:
             WireError: the connection failed.
-            httpcore.LocalProtocolError: a header cannot be sent.
-            httpcore.RemoteProtocolError: the answer is not HTTP.
+            h11.LocalProtocolError: a header cannot be sent.
+            h11.RemoteProtocolError: the answer is not HTTP.
         """
         fields = self._headers | headers
-        if content is not None:
+        if content:
             fields["content-length"] = str(len(content))
-        # The dialer secures the connection itself, so httpcore is told of plain HTTP to the same host and port.
-        url = httpcore.URL(scheme="http", host=self.address.host, port=self.address.port, target=path)
-        with self._pool.stream(method, url, headers=_encoded(fields), content=content) as response:
-            yield response
+        connection = self._connection()
+        try:
+            yield connection.ask(method, self._before_path + path, fields, content)
+        finally:
+            if connection.again():
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _connection(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.stale:
+                return connection
+            connection.close()
+        return Connection(self._dialer.dial())
 
     def close(self) -> None:
-        """Close every connection."""
-        self._pool.close()
-
-
-def header(response: httpcore.Response, name: str) -> str:
-    """Return a header of the response, or the empty string."""
-    return headers_of(response).get(name, "")
-
-
-def headers_of(response: httpcore.Response) -> dict[str, str]:
-    """Return the headers by lower-case name."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-
-
-def _encoded(fields: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in fields.items()]
+        """Close every connection that nobody is using."""
+        for connection in self._idle:
+            connection.close()
 
 
 def _ascii(host: str) -> str:

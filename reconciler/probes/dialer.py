@@ -8,11 +8,9 @@ with both: working then is a weaker kind of good.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
-
-import httpcore
 
 from reconciler.core import chains, diagnosis
 from reconciler.core.observation import TlsObservation, place_of
@@ -22,10 +20,10 @@ from reconciler.probes.wire import CLOSED, Line, Wire, WireError
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Iterable
     from datetime import datetime
 
     from reconciler.core.observation import FailedAttempt, ProbeTarget, Trust
+    from reconciler.core.routes import Proxy
 
 _LATE_ALERT_SECONDS = 1.0
 _NAME_MISMATCH = frozenset({"62", "64"})
@@ -40,11 +38,11 @@ class _Light:
     context: ssl.SSLContext
 
 
-class Dialer(httpcore.NetworkBackend):
-    """Opens connections to one upstream. The first is opened by `open`, and handed to httpcore when it asks for one."""
+class Dialer:
+    """Opens connections to one upstream. The first is opened by `open`, and is what `dial` gives first."""
 
     def __init__(self, target: ProbeTarget, host: str, port: int, *, secure: bool) -> None:
-        self.line = Line(target, host, port)
+        self.line = Line(target, host, port, secure=secure)
         self._target = target
         self._secure = secure
         self._light: _Light | None = None
@@ -78,16 +76,17 @@ class Dialer(httpcore.NetworkBackend):
         if self._first:
             self._first.close()
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Return a connection to the upstream, secured already. Where to, and how long, is known better here."""
-        del host, port, timeout, local_address, socket_options
+    @property
+    def forwarding_proxy(self) -> Proxy | None:
+        """The proxy that passes requests in clear text on, if there is one. TLS goes through a tunnel instead."""
+        return None if self._secure else self._target.route.proxy
+
+    def dial(self) -> Wire:
+        """Return a connection to the upstream, secured already.
+
+        Raises:
+            WireError: there is none to be had.
+        """
         connection, self._first = self._first, None
         if connection is None:
             connection = self._shake_hands(self._light) if self._light else self.line.connect()
@@ -110,39 +109,38 @@ class Dialer(httpcore.NetworkBackend):
         """Shake hands, and listen without a word."""
         try:
             with self.line.deadline.within(_LATE_ALERT_SECONDS), self._shake_hands(light) as connection:
-                Wire(self.line, connection).read(1)
+                Wire(self.line, connection).receive()
         except WireError as error:
             return error.attempt
         return None
 
     def _trusted(self) -> tuple[ssl.SSLSocket, _Light, FailedAttempt | None]:
         """Return a connection and the light it is trusted in, and how the bundle alone failed if it did."""
-        alone: FailedAttempt | None = None
-        *stricter, last = self._lights()
-        for light in stricter:
-            try:
-                return self._shake_hands(light), light, None
-            except WireError as error:
-                alone = error.attempt
-                if not alone.code.isdecimal() or alone.code in _NAME_MISMATCH:
-                    raise
-        return self._shake_hands(last), last, alone
-
-    def _lights(self) -> list[_Light]:
-        """Return the ways to look, the strictest first."""
         bundle, system = self._target.ca_certificate, self._target.system_trust
-        with self.line.during("prepare"):
-            lights = [_Light("bundle", self._context(bundle, system=False))] if bundle or not system else []
-            if system:
-                lights.append(_Light("system", self._context(bundle, system=True)))
-        return lights
+        if not bundle and system:
+            light = self._light_of("system")
+            return self._shake_hands(light), light, None
+        light = self._light_of("bundle")
+        try:
+            return self._shake_hands(light), light, None
+        except WireError as error:
+            alone = error.attempt
+            if not system or not alone.code.isdecimal() or alone.code in _NAME_MISMATCH:
+                raise
+        light = self._light_of("system")
+        return self._shake_hands(light), light, alone
 
-    def _context(self, bundle: str, *, system: bool) -> ssl.SSLContext:
-        certificate = self._target.client_certificate
-        if certificate:
-            key = self._target.client_key
-            return tls.with_client_certificate(bundle, system=system, certificate=certificate, key=key)
-        return tls.platform_context(bundle) if system else tls.bundle_context(bundle)
+    def _light_of(self, trust: Trust) -> _Light:
+        """Return a way to look. The system's CAs take 20 ms and more to load: only who needs them asks for them."""
+        target, system = self._target, trust == "system"
+        bundle, certificate = target.ca_certificate, target.client_certificate
+        with self.line.during("prepare"):
+            if certificate:
+                key = target.client_key
+                context = tls.with_client_certificate(bundle, system=system, certificate=certificate, key=key)
+            else:
+                context = tls.platform_context(bundle) if system else tls.bundle_context(bundle)
+        return _Light(trust, context)
 
     def _shake_hands(self, light: _Light) -> ssl.SSLSocket:
         plain = self.line.connect()
@@ -155,5 +153,5 @@ class Dialer(httpcore.NetworkBackend):
         except OSError as error:
             attempt = self.line.attempt("handshake", error, monotonic() - start, tls.presented_chain(connection))
             connection.close()
-            raise WireError(attempt) from error
+            raise WireError(replace(attempt, system_trust=light.trust == "system")) from error
         return connection

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urljoin
 
-import httpcore
+import h11
 
 from reconciler.core import refusals
 from reconciler.core.diagnosis import diagnose
 from reconciler.core.model import Transport
 from reconciler.core.sse import Decoder
 from reconciler.errors import ReconcilerError
-from reconciler.probes.channel import Address, Channel, header, headers_of
+from reconciler.probes.channel import Address, Channel
 from reconciler.probes.wire import WireError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.core.handshake import Answer, Call, Conversation, Reply
     from reconciler.core.observation import Diagnosis, McpObservation
     from reconciler.core.sse import Event
+    from reconciler.probes.http1 import Response
 
 MAX_BODY = 4 * 1024 * 1024
 
@@ -39,7 +40,8 @@ _DRAIN_SECONDS = 0.25
 _GOODBYE_SECONDS = 1.0
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
-_BROKEN = (ReconcilerError, httpcore.ProtocolError, httpcore.NetworkError)
+_BROKEN = (ReconcilerError, h11.ProtocolError)
+_EXPLAINED = (400, 404)
 
 
 class _RefusedError(ReconcilerError):
@@ -77,9 +79,9 @@ class _Carrier(ABC):
             return error.diagnosis
         except WireError as error:
             return diagnose(error.attempt, self._now)
-        except httpcore.LocalProtocolError:
+        except h11.LocalProtocolError:
             return refusals.unusable_headers()
-        except (httpcore.RemoteProtocolError, httpcore.NetworkError) as error:
+        except h11.RemoteProtocolError as error:
             return refusals.not_http(self._question("POST"), str(error))
 
     @abstractmethod
@@ -94,24 +96,23 @@ class _Carrier(ABC):
         return f"{method} {refusals.public_url(self._url)}"
 
     @contextmanager
-    def _answer(
-        self, method: str, path: str, headers: dict[str, str], content: bytes | None = None
-    ) -> Iterator[httpcore.Response]:
+    def _answer(self, method: str, path: str, headers: dict[str, str], content: bytes = b"") -> Iterator[Response]:
         """Send a request and give its response, if its status says success."""
         with self._channel.request(method, path, headers, content) as response:
-            if not 200 <= response.status < 300:  # noqa: PLR2004 - success
-                question = self._question(method)
-                raise _RefusedError(refusals.refused(question, self._url, response.status, headers_of(response)))
+            if not response.success:
+                raise self._refusal(method, response)
             yield response
 
-    def _post(self, call: Call, path: str, headers: dict[str, str]) -> AbstractContextManager[httpcore.Response]:
-        content = json.dumps(call.message()).encode()
-        return self._answer("POST", path, headers | {"content-type": _JSON}, content)
+    def _refusal(self, method: str, response: Response) -> _RefusedError:
+        return _RefusedError(refusals.refused(self._question(method), self._url, response.status, response.headers))
 
-    def _chunks(self, response: httpcore.Response) -> Iterator[bytes]:
+    def _content(self, call: Call) -> tuple[dict[str, str], bytes]:
+        return {"content-type": _JSON}, json.dumps(call.message()).encode()
+
+    def _chunks(self, response: Response) -> Iterator[bytes]:
         """Give the body chunk by chunk, and refuse one that is too large."""
         size = 0
-        for chunk in response.iter_stream():
+        for chunk in response.chunks:
             size += len(chunk)
             if size > MAX_BODY:
                 raise _RefusedError(refusals.too_large(self._question("POST"), MAX_BODY))
@@ -155,19 +156,34 @@ class StreamableHttp(_Carrier):
 
     def _carry(self, call: Call) -> Reply | None:
         self._version = call.protocol_version
-        headers = {"accept": f"{_JSON}, {_EVENTS}"} | self._session_headers()
-        with self._post(call, self._channel.address.path, headers) as response:
+        kind, content = self._content(call)
+        headers = {"accept": f"{_JSON}, {_EVENTS}", **kind, **self._session_headers()}
+        if call.stateless:
+            headers["mcp-method"] = call.method
+            if "name" in call.params:
+                headers["mcp-name"] = call.params["name"]
+        with self._channel.request("POST", self._channel.address.path, headers, content) as response:
             chunks = self._chunks(response)
+            if not response.success:
+                return self._explanation(response, chunks, call)
             if call.method == "initialize":
-                self._session = header(response, "mcp-session-id")
+                self._session = response.header("mcp-session-id")
             if call.id is None:
                 self._drain(chunks)
                 return None
             return self._body(response, chunks, call)
 
-    def _body(self, response: httpcore.Response, chunks: Iterator[bytes], call: Call) -> Reply:
-        kind = header(response, "content-type")
-        match kind.partition(";")[0].strip().lower():
+    def _explanation(self, response: Response, chunks: Iterator[bytes], call: Call) -> Reply:
+        """Return the JSON-RPC error in the body of a failure. Only some statuses may have one that says more."""
+        if response.status in _EXPLAINED and response.kind == _JSON and call.id is not None:
+            with suppress(_RefusedError):
+                reply = _reply(self._parse(b"".join(chunks)), call)
+                if reply is not None and "error" in reply:
+                    return reply
+        raise self._refusal("POST", response)
+
+    def _body(self, response: Response, chunks: Iterator[bytes], call: Call) -> Reply:
+        match response.kind:
             case "application/json":
                 reply = _reply(self._parse(b"".join(chunks)), call)
                 if reply is None:
@@ -176,7 +192,7 @@ class StreamableHttp(_Carrier):
                 reply = self._find(self._events(chunks), call)
                 self._drain(chunks)
             case _:
-                raise _RefusedError(refusals.not_mcp(self._question("POST"), kind))
+                raise _RefusedError(refusals.not_mcp(self._question("POST"), response.header("content-type")))
         return reply
 
     def _session_headers(self) -> dict[str, str]:
@@ -205,7 +221,8 @@ class LegacySse(_Carrier):
     def _carry(self, call: Call) -> Reply | None:
         if self._stream is None:
             self._stream = self._connect()
-        with self._post(call, self._endpoint, {"accept": _JSON}) as response:
+        kind, content = self._content(call)
+        with self._answer("POST", self._endpoint, {"accept": _JSON, **kind}, content) as response:
             self._drain(self._chunks(response))
         return None if call.id is None else self._find(self._stream, call)
 
@@ -213,10 +230,9 @@ class LegacySse(_Carrier):
         """Open the stream and read where messages go. It stays open for the answers."""
         request = self._answer("GET", self._channel.address.path, {"accept": _EVENTS})
         response = self._open.enter_context(request)
-        kind = header(response, "content-type")
-        if kind.partition(";")[0].strip().lower() != _EVENTS:
-            raise _RefusedError(refusals.not_mcp(self._question("GET"), kind))
-        events = self._events(response.iter_stream())
+        if response.kind != _EVENTS:
+            raise _RefusedError(refusals.not_mcp(self._question("GET"), response.header("content-type")))
+        events = self._events(response.chunks)
         for event in events:
             if event.type == "endpoint":
                 self._endpoint = self._same_origin(event.data)

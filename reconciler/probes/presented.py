@@ -17,6 +17,7 @@ from reconciler.core.diagnosis import diagnose
 from reconciler.core.model import Transport
 from reconciler.core.observation import ProbeTarget, is_address
 from reconciler.core.presented import Endpoint, Fetched, read_chain
+from reconciler.core.routes import STRAIGHT
 from reconciler.errors import ReconcilerError
 from reconciler.probes import tls
 from reconciler.probes.channel import Address
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.observation import Diagnosis, FailedAttempt
+    from reconciler.core.routes import Route
 
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PORT_ZERO: Final = re.compile(r":0+$")
@@ -37,7 +39,7 @@ _FIXES: Final = {
     "ConnectionRefused": "Start the server, or correct host and port.",
     "HostUnknown": "Correct the host, or the DNS this machine asks; with --connect-to IP it is not asked.",
     "HandshakeTimeout": "See whether the server is overloaded, and the port is the right one; --timeout is the limit.",
-    "HandshakeRefused": "See what the server is configured to accept: TLS 1.2 or 1.3, and under which names "
+    "NoSharedCipher": "See what the server is configured to accept: TLS 1.2 or 1.3, and under which names "
     "(--server-name).",
     "NameNotServed": "Give the name under which the server is published: --server-name NAME.",
 }
@@ -81,14 +83,18 @@ def _host_and_port(text: str) -> tuple[str, int]:
     raise ValueError("write HOST, HOST:PORT, [IPV6]:PORT or https://HOST:PORT/PATH, with a port from 1 to 65535")
 
 
-def fetch(endpoint: Endpoint, timeout_seconds: float, now: datetime) -> Fetched:
-    """Return the chain that a server presents, whoever issued it; `now` is aware.
+def fetch(endpoint: Endpoint, timeout_seconds: float, now: datetime, route: Route = STRAIGHT) -> Fetched:
+    """Return the chain that a server presents, whoever issued it; `now` is aware. `connect_to` goes before `route`.
 
     Raises:
         ReconcilerError: no chain was to be had; the message and the fix say why.
     """
     target = ProbeTarget(
-        name=endpoint.place, url="", transport=Transport.STREAMABLE_HTTP, timeout_seconds=timeout_seconds
+        name=endpoint.place,
+        url="",
+        transport=Transport.STREAMABLE_HTTP,
+        timeout_seconds=timeout_seconds,
+        route=STRAIGHT if endpoint.connect_to else route,
     )
     line = Line(target, endpoint.connect_to or endpoint.host, endpoint.port)
     try:

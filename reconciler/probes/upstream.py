@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote_plus
 
 from reconciler.core.observation import Diagnosis, McpObservation, Observation, TlsObservation
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from reconciler.core.observation import FailedAttempt, ProbeTarget
     from reconciler.probes.channel import Address
     from reconciler.probes.dialer import Dialer
+
+Subject = TypeVar("Subject")
 
 _Seen = tuple[TlsObservation | None, McpObservation | None]
 
@@ -36,7 +38,7 @@ def probe(target: ProbeTarget, now: datetime) -> Observation:
         tls, mcp = _look(target, now)
     except Exception as error:  # noqa: BLE001 - one odd upstream must not end the look at a thousand others
         tls, mcp = None, _failed(_unforeseen(error))
-    return Observation(target.name, target.url, tls, _without_secrets(mcp, target), monotonic() - start)
+    return Observation(target.name, target.url, tls, _without_secrets(mcp, target), monotonic() - start, target.route)
 
 
 def probe_all(
@@ -49,11 +51,21 @@ def probe_all(
 
     `on_done` is called in the calling thread with each observation as it comes in.
     """
-    if not targets:
+    return all_at_once(lambda target: probe(target, now), targets, concurrency, on_done)
+
+
+def all_at_once(
+    look: Callable[[Subject], Observation],
+    subjects: Sequence[Subject],
+    concurrency: int,
+    on_done: Callable[[Observation], None] | None = None,
+) -> list[Observation]:
+    """Return what `look` makes of every subject, in their order, looking at `concurrency` of them at a time."""
+    if not subjects:
         return []
-    pool = ThreadPoolExecutor(min(concurrency, len(targets)), thread_name_prefix="probe")
+    pool = ThreadPoolExecutor(min(concurrency, len(subjects)), thread_name_prefix="probe")
     try:
-        pending = [pool.submit(probe, target, now) for target in targets]
+        pending = [pool.submit(look, subject) for subject in subjects]
         for done in as_completed(pending):
             if on_done:
                 on_done(done.result())
@@ -91,7 +103,13 @@ def _converse(dialer: Dialer, address: Address, target: ProbeTarget, now: dateti
     channel = Channel(dialer, address, target.headers)
     carrier = CARRIERS[target.transport](channel, target.url, now)
     try:
-        return hold(converse(target.require_tools), carrier.exchange)
+        conversation = converse(
+            target.require_tools,
+            revision=target.revision,
+            keep_definitions=target.keep_definitions,
+            request=target.call,
+        )
+        return hold(conversation, carrier.exchange)
     finally:
         carrier.close()
         channel.close()

@@ -9,29 +9,32 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from select import POLLIN, poll
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import httpcore
+import h11
 
-from reconciler.core.observation import FailedAttempt, is_address
+from reconciler.core.observation import FailedAttempt, is_address, place_of
 from reconciler.errors import ReconcilerError
+from reconciler.probes.tunnel import ProxyRefusalError, open_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from reconciler.core.observation import Phase, ProbeTarget
 
     _Addresses = Sequence[tuple[Any, ...]]
+    LookUp = Callable[..., _Addresses]
 
 MAX_BYTES = 16 * 1024 * 1024
 CLOSED = "UNEXPECTED_EOF_WHILE_READING"
 
 _MAX_ADDRESSES = 8
+_CHUNK = 64 * 1024
 _HTTP = b"HTTP/"
 _RESOLVER_ERRORS = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
@@ -74,24 +77,38 @@ class Deadline:
 class Line:
     """What all connections of one probe have in common: where to, how long, how much, and what broke."""
 
-    def __init__(self, target: ProbeTarget, host: str, port: int) -> None:
+    def __init__(
+        self, target: ProbeTarget, host: str, port: int, *, secure: bool = True, look_up: LookUp = socket.getaddrinfo
+    ) -> None:
+        """`look_up` resolves names, as `socket.getaddrinfo` does."""
         self.host = host
         self.port = port
+        self.secure = secure
         self.deadline = Deadline(target.timeout_seconds)
         self.received = 0
         self.broken: FailedAttempt | None = None
         self._target = target
+        self._look_up = look_up
 
     def connect(self) -> socket.socket:
-        """Return a new TCP connection.
+        """Return a new TCP connection to the upstream, or through the proxy on the way to it.
 
         Raises:
             WireError: there is none to be had.
         """
-        with self.during("resolve"):
-            addresses = _resolve(self.host, self.port, self.deadline)
-        with self.during("connect"):
-            return _connect_to_one(addresses, self.deadline)
+        proxy = self._target.route.proxy
+        if proxy is None:
+            with self.during("resolve"):
+                addresses = _resolve(self._target.route.address or self.host, self.port, self.deadline, self._look_up)
+            with self.during("connect"):
+                return _connect_to_one(addresses, self.deadline)
+        with self.during("proxy"), ExitStack() as on_failure:
+            addresses = _resolve(proxy.host, proxy.port, self.deadline, self._look_up)
+            connection = on_failure.enter_context(_connect_to_one(addresses, self.deadline))
+            if self.secure:
+                open_tunnel(connection, place_of(self.host, self.port), proxy, self.deadline)
+            on_failure.pop_all()
+            return connection
 
     @contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
@@ -117,6 +134,9 @@ class Line:
             chain=chain,
             bundle=self._target.ca_certificate,
             system_trust=self._target.system_trust,
+            secure=self.secure,
+            client_certificate=bool(self._target.client_certificate),
+            route=self._target.route,
         )
 
     def count(self, size: int) -> None:
@@ -130,64 +150,57 @@ class Line:
             raise OSError(errno.EMSGSIZE, "more bytes than a probe reads")
 
 
-class Wire(httpcore.NetworkStream):
-    """One open connection, as httpcore wants it."""
+class Wire:
+    """One open connection: bytes out, bytes in, both within the bounds of the line."""
 
     def __init__(self, line: Line, connection: socket.socket) -> None:
         self._line = line
         self._socket = connection
         self._asked = False
-        self._unsent = b""
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Send what was written, and return what has come, or nothing at the end of an answer.
+    def send(self, data: bytes) -> None:
+        """Send a request.
+
+        A server may answer, or say why it will not, before it has read everything: what can be read tells more than a
+        failure to write, which is therefore left to `receive`.
+        """
+        self._asked = True
+        with suppress(OSError):
+            self._socket.settimeout(self._line.deadline.remaining())
+            self._socket.sendall(data)
+
+    def receive(self) -> bytes:
+        """Return what has come, or nothing at the end of an answer.
 
         Raises:
             WireError: the connection failed, ended before any answer, or the deadline or the budget is used up.
-            httpcore.RemoteProtocolError: what has come is not HTTP.
+            h11.RemoteProtocolError: what has come is not HTTP.
         """
-        del timeout
         with self._line.during("request"):
-            self._flush()
             self._socket.settimeout(self._line.deadline.remaining())
-            received = self._socket.recv(max_bytes)
+            received = self._socket.recv(_CHUNK)
             if not received and self._asked:
                 raise ssl.SSLEOFError("closed without an answer")
             self._line.count(len(received))
         if self._asked and received[:5] != _HTTP[: len(received)]:
             # Said here, because an HTTP parser would wait for more lines of what is not HTTP.
-            raise httpcore.RemoteProtocolError(f"it begins with {received[:40].decode('latin-1')}")
+            raise h11.RemoteProtocolError(f"it begins with {received[:40].decode('latin-1')}")
         self._asked = False
         return received
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Keep `buffer` until something is read, so that a request's head and body travel together."""
-        del timeout
-        self._unsent += buffer
-        self._asked = True
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, b""
-        # A server may answer, or say why it will not, before it has read everything: what can be read tells more.
-        if unsent:
-            with suppress(OSError):
-                self._socket.settimeout(self._line.deadline.remaining())
-                self._socket.sendall(unsent)
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to read, which on an idle connection means that the server has closed it."""
+        waiting = poll()
+        waiting.register(self._socket, POLLIN)
+        return bool(waiting.poll(0))
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
 
-    def get_extra_info(self, info: str) -> object:
-        """Return whether an idle connection has something to read, which means that the server has closed it."""
-        if info != "is_readable":
-            return None
-        waiting = poll()
-        waiting.register(self._socket, POLLIN)
-        return bool(waiting.poll(0))
 
-
-def _resolve(host: str, port: int, deadline: Deadline) -> _Addresses:
+def _resolve(host: str, port: int, deadline: Deadline, look_up: LookUp) -> _Addresses:
     """Look the name up. The system's resolver cannot be interrupted, so a thread waits for it in our place."""
     if is_address(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
@@ -195,7 +208,7 @@ def _resolve(host: str, port: int, deadline: Deadline) -> _Addresses:
 
     def ask() -> None:
         try:
-            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.put(look_up(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             found.put(error)
 
@@ -229,14 +242,18 @@ def _connect_to_one(addresses: _Addresses, deadline: Deadline) -> socket.socket:
 
 def _code(error: OSError) -> str:
     match error:
-        case ssl.SSLCertVerificationError():
-            return str(error.verify_code)
-        case ssl.SSLEOFError():
-            return CLOSED
+        case ProxyRefusalError():
+            return error.code
         case ssl.SSLError():
-            return getattr(error, "reason", None) or "SSL"
+            return _tls_code(error)
         case TimeoutError():
             return "ETIMEDOUT"
         case socket.gaierror():
             return _RESOLVER_ERRORS.get(error.errno, "EAI_FAIL")
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def _tls_code(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return str(error.verify_code)
+    return CLOSED if isinstance(error, ssl.SSLEOFError) else getattr(error, "reason", None) or "SSL"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.core.canonical import digest, document
 from reconciler.core.conditions import Condition, Status
 from reconciler.core.model import Action, Gateway, LiveGateway, Outcome, Stamp, Transport
-from reconciler.core.observation import UNREACHABLE, UNTRIED, McpObservation, Observation, TlsObservation
+from reconciler.core.observation import UNREACHABLE, UNTRIED, McpObservation, Observation, TlsObservation, Tool
 from reconciler.core.verification import (
     BundleState,
     Verified,
@@ -26,7 +26,7 @@ from reconciler.core.verification import (
 NOW = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 REVISION = "main@sha1:1234"
 TLS = TlsObservation(True, version="TLSv1.3", trust="bundle")
-MCP = McpObservation(True, protocol_version="2025-11-25", tools=("charge", "refund"))
+MCP = McpObservation(True, protocol_version="2025-11-25", tools=(Tool("charge", ""), Tool("refund", "")))
 
 
 def seen(tls: TlsObservation | None, mcp: McpObservation | None, *, why: str = "") -> Verified:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from typing import TYPE_CHECKING
+import subprocess
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from raw_servers import NOW, VALID, Script, server_context, speaking_http, target
 
 from reconciler.core.chains import fingerprint
+from reconciler.core.diagnosis import diagnose
 from reconciler.core.observation import UNREACHABLE, TlsObservation
 from reconciler.demo.pki import Authority, Identity, Lifetime, self_signed
 from reconciler.probes import probe
-from reconciler.probes.tls import platform_context
+from reconciler.probes.tls import load_identity, platform_context
+from reconciler.probes.wire import Line, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,8 +210,7 @@ def test_a_client_certificate_that_is_demanded(serve: Serve, root: Authority, ve
     url = f"https://localhost:{serve(speaking_http(Script()), context).port}/mcp"
 
     seen = observed(url, ca_certificate=root.pem)
-    early = version is ssl.TLSVersion.TLSv1_2
-    assert (seen.ok, seen.reason) == (False, "HandshakeRefused" if early else "ClientCertificateRequired")
+    assert (seen.ok, seen.reason) == (False, "ClientCertificateRequired")
     assert "client certificate" in seen.message
     assert seen.chain[0].subject == "CN=localhost"
 
@@ -237,6 +245,77 @@ def test_a_client_key_that_does_not_fit(present: Callable[[Identity], str], root
 def test_a_bundle_that_openssl_cannot_use(present: Callable[[Identity], str], root: Authority, bundle: str) -> None:
     seen = observed(present(root.issue_server(NAMES)), ca_certificate=bundle)
     assert (seen.ok, seen.reason) == (False, "TrustUnusable")
+
+
+# Too old, too weak --------------------------------------------------------------------------------------------------
+
+
+def with_key(public: rsa.RSAPrivateKey, root: Authority) -> Identity:
+    """Return a server's identity with this key, that `root` signed."""
+    builder = x509.CertificateBuilder(
+        issuer_name=root.certificate.subject,
+        subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]),
+        public_key=public.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=VALID.not_before,
+        not_valid_after=VALID.not_after,
+        extensions=[x509.Extension(oid, False, value) for oid, value in [_NAMES_EXTENSION]],
+    )
+    key = public.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return Identity((builder.sign(root.key, hashes.SHA256()),), key)
+
+
+_NAMES_EXTENSION = (
+    x509.SubjectAlternativeName.oid,
+    x509.SubjectAlternativeName([x509.DNSName("localhost")]),
+)
+
+
+def lax(identity: Identity) -> ssl.SSLContext:
+    """Return a server's context that presents what no careful server would."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    load_identity(context, identity.certificate_pem, identity.key_pem)
+    return context
+
+
+def signed_over_sha1(root: Authority, directory: Path) -> Identity:
+    """Return a server's identity as OpenSSL still makes one when told to."""
+    ca_key = root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    for name, text in (("ca.pem", root.pem), ("ca.key", ca_key), ("san", "subjectAltName=DNS:localhost")):
+        (directory / name).write_text(f"{text}\n")
+    for command in (
+        "req -new -newkey rsa:2048 -nodes -keyout server.key -subj /CN=localhost -out server.csr",
+        "x509 -req -sha1 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san -out server.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True, timeout=60)
+    certificate = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
+    return Identity((certificate,), (directory / "server.key").read_text())
+
+
+def test_a_signature_over_a_broken_hash(serve: Serve, root: Authority, tmp_path: Path) -> None:
+    context = lax(signed_over_sha1(root, tmp_path))
+    seen = observed(f"https://localhost:{serve(hang, context).port}/mcp", ca_certificate=root.pem)
+    assert (seen.ok, seen.code, seen.reason) == (False, "68", "WeakSignature")
+    assert "CN=localhost, the certificate of localhost" in seen.message
+    assert "is signed with SHA1, which has been broken" in seen.message
+
+
+def test_a_key_that_is_too_weak(serve: Serve, root: Authority) -> None:
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    context = lax(with_key(key, root))
+    seen = observed(f"https://localhost:{serve(speaking_http(Script()), context).port}/mcp", ca_certificate=root.pem)
+    assert (seen.ok, seen.code, seen.reason) == (False, "66", "WeakKey")
+    assert "has an RSA key of 1024 bits, which is too weak" in seen.message
+    assert "RSA from 2048 bits" in seen.fix
+
+
+def test_no_cipher_in_common(serve: Serve, root: Authority) -> None:
+    context = server_context(root.issue_server(NAMES))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # nothing to sign with a key on P-256
+    seen = observed(f"https://localhost:{serve(hang, context).port}/mcp", ca_certificate=root.pem)
+    assert (seen.ok, seen.reason, seen.chain) == (False, "NoSharedCipher", ())
 
 
 # Not TLS at all -----------------------------------------------------------------------------------------------------
@@ -296,6 +375,25 @@ def test_a_port_that_does_not_answer() -> None:
             port = listener.getsockname()[1]
             seen = observed(f"https://127.0.0.1:{port}/mcp", timeout_seconds=0.5)
     assert (seen.code, seen.reason) == ("ETIMEDOUT", "ConnectTimeout")
+
+
+def test_a_resolver_that_hangs() -> None:
+    asked, answered = Event(), Event()
+
+    def look_up(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        asked.set()
+        answered.wait()
+        return []
+
+    line = Line(target("https://payments.internal/mcp", timeout_seconds=0.3), "payments.internal", 443, look_up=look_up)
+    with pytest.raises(WireError) as failed:
+        line.connect()
+    answered.set()
+    assert asked.is_set()
+    found = diagnose(failed.value.attempt, NOW)
+    assert found.reason == "HostUnknown"
+    assert "Resolving the name payments.internal took longer than 0.3 s" in found.message
+    assert found.fix.endswith("To see the same: getent hosts payments.internal")
 
 
 def test_a_name_that_nobody_knows() -> None:
