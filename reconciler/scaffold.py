@@ -28,10 +28,19 @@ spec:
   signing:
     # The private key stays out of git (.gitignore has its directory). In CI, set RECONCILER_SIGNING_KEY instead.
     keyFrom: {{file: {key_file}}}
-    # Whoever holds one of these keys may say what a CA bundle is. Changing this list is a change to review.
-    trustedKeys:
-      - name: first
-        publicKey: {public_key}
+"""
+
+_KEYRING: Final = """\
+# yaml-language-server: $schema=../schemas/keyring.v1.schema.json
+# Whoever holds one of these keys may say what a gateway is. Changing this list is a change to review.
+apiVersion: reconciler/v1
+kind: Keyring
+metadata:
+  name: trusted
+spec:
+  keys:
+    - name: first
+      publicKey: {public_key}
 """
 
 _EXAMPLE: Final = """\
@@ -56,6 +65,8 @@ spec:
 """
 
 _WORKFLOW: Final = """\
+# What a pull request changes is checked without credentials and without a store. To apply what is merged, add a job on
+# the branch main with the signing key in RECONCILER_SIGNING_KEY, in an environment that asks for approval.
 name: gateways
 on:
   pull_request:
@@ -64,15 +75,32 @@ on:
 permissions:
   contents: read
 jobs:
-  validate:
+  review:
     runs-on: ubuntu-latest
+    timeout-minutes: 10
+    permissions:
+      contents: read
+      pull-requests: write
     steps:
-      - uses: actions/checkout@v5
-        with: {persist-credentials: false}
-      - uses: actions/setup-python@v6
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with: {fetch-depth: 0, persist-credentials: false}
+      - uses: actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c # v6.0.0
         with: {python-version: "3.13"}
-      - run: pip install mcp-gateway-reconciler
-      - run: reconciler validate
+      - name: Install
+        run: pip install mcp-gateway-reconciler
+      - name: Validate
+        run: reconciler validate --output github
+      - name: Show what the pull request changes
+        if: ${{ !cancelled() && github.event_name == 'pull_request' }}
+        env:
+          BASE: ${{ github.base_ref }}
+        run: reconciler plan --base "origin/$BASE" --output markdown > "$RUNNER_TEMP/plan.md"
+      - name: Say it on the pull request
+        # One from a fork has no right to comment; its plan is in the summary of the job.
+        if: ${{ !cancelled() && github.event.pull_request.head.repo.full_name == github.repository }}
+        env:
+          RECONCILER_COMMENT_TOKEN: ${{ github.token }}
+        run: reconciler comment "$RUNNER_TEMP/plan.md"
 """
 
 _PRE_COMMIT: Final = """\
@@ -84,8 +112,46 @@ repos:
         entry: reconciler validate
         language: python
         additional_dependencies: [mcp-gateway-reconciler]
-        files: ^(gateways/|reconciler\\.yaml$)
+        files: ^(gateways/|keys/|reconciler\\.yaml$)
         pass_filenames: false
+      - id: reconciler-fmt
+        name: format MCP gateways
+        entry: reconciler fmt
+        language: python
+        additional_dependencies: [mcp-gateway-reconciler]
+        files: ^gateways/.*\\.ya?ml$
+"""
+
+_CODEOWNERS: Final = """\
+# Who is asked to review what. The last line that matches counts; write the teams of your organisation.
+# *                      @acme/platform
+# /reconciler.yaml       @acme/platform @acme/security
+# /keys/                 @acme/security
+# /gateways/payments/    @acme/payments
+# *.pem                  @acme/security
+"""
+
+_EDITOR: Final = """\
+{
+  "yaml.schemas": {
+    "./schemas/gateway.v1.schema.json": "gateways/**/*.yaml",
+    "./schemas/config.v1.schema.json": "reconciler.yaml",
+    "./schemas/keyring.v1.schema.json": "keys/trusted.yaml"
+  }
+}
+"""
+
+_EDITORCONFIG: Final = """\
+root = true
+
+[*]
+end_of_line = lf
+insert_final_newline = true
+charset = utf-8
+
+[*.{yaml,yml,json}]
+indent_style = space
+indent_size = 2
 """
 
 _GITIGNORE: Final = """\
@@ -120,10 +186,14 @@ def scaffold(directory: Path, owner: str, private_key: bytes, public_key: str, s
             fix=f"for example --owner {fitting_owner(owner)}",
         )
     files = {
-        "reconciler.yaml": _CONFIG.format(owner=owner, key_file=KEY_FILE, public_key=public_key),
+        "reconciler.yaml": _CONFIG.format(owner=owner, key_file=KEY_FILE),
+        "keys/trusted.yaml": _KEYRING.format(public_key=public_key),
         "gateways/example.yaml": _EXAMPLE,
         **{f"schemas/{name}": text for name, text in sorted(schemas.items())},
         ".github/workflows/gateways.yml": _WORKFLOW,
+        ".github/CODEOWNERS": _CODEOWNERS,
+        ".vscode/settings.json": _EDITOR,
+        ".editorconfig": _EDITORCONFIG,
         ".pre-commit-config.yaml": _PRE_COMMIT,
         ".gitignore": _GITIGNORE,
     }

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.cli import run
 from reconciler.clock import now
 from reconciler.composition import find_signing_key, keyring, read_tree
 from reconciler.core.signing import generate, key_id, public_text
@@ -38,7 +39,7 @@ def test_what_is_made_is_valid_and_its_key_is_the_trusted_one(tmp_path: Path) ->
     assert settings.owner == "team-a"
     signer = find_signing_key(settings, {}, required=True)
     assert signer is not None
-    assert keyring(settings, signer).key_ids == {key_id(PAIR.public)}
+    assert keyring(settings, signer, now()).key_ids == {key_id(PAIR.public)}
 
 
 def test_the_files_made_are_the_files_named_and_the_key_is_private(tmp_path: Path) -> None:
@@ -68,21 +69,22 @@ def test_git_does_not_see_the_key_or_the_store(tmp_path: Path) -> None:
 
 def test_schemas_for_the_editor_are_where_the_modelines_point(tmp_path: Path) -> None:
     made(tmp_path)
-    for name in ("reconciler.yaml", "gateways/example.yaml"):
+    for name in ("reconciler.yaml", "keys/trusted.yaml", "gateways/example.yaml"):
         path = tmp_path / name
         modeline = path.read_text().splitlines()[0]
         schema = json.loads((path.parent / modeline.partition("$schema=")[2]).read_text())
         assert schema["$schema"].startswith("https://json-schema.org/")
 
 
-def test_the_workflow_and_the_hook_are_yaml_that_run_validate(tmp_path: Path) -> None:
+def test_the_hooks_run_commands_that_there_are(tmp_path: Path) -> None:
     made(tmp_path)
-    workflow = yaml.safe_load((tmp_path / ".github/workflows/gateways.yml").read_text())
-    steps = workflow["jobs"]["validate"]["steps"]
-    assert steps[-1]["run"] == "reconciler validate"
-    assert workflow["permissions"] == {"contents": "read"}
-    (hook,) = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert hook["entry"] == "reconciler validate"
+    hooks = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == ["reconciler validate", "reconciler fmt"]
+
+
+def test_what_is_made_is_formatted(tmp_path: Path) -> None:
+    made(tmp_path)
+    assert run(["fmt", "--check", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("name", ["reconciler.yaml", ".gitignore", "gateways/example.yaml", KEY_FILE])

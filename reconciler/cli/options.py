@@ -18,7 +18,7 @@ import click
 from reconciler.reports.style import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from reconciler.settings import Settings
 
@@ -137,6 +137,47 @@ def voice(*formats: str) -> Callable[[Command], Command]:
         return cast("Command", decorated)
 
     return decorate
+
+
+def output_files(*formats: str) -> Callable[[Command], Command]:
+    """Give a command the files it writes besides, as `files`: pairs of a format and a path."""
+
+    def pairs(
+        _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+    ) -> tuple[tuple[str, Path], ...]:
+        files = [(name, path) for name, _, path in (pair.partition("=") for pair in given)]
+        for name, path in files:
+            if name not in ("text", *formats) or not path:
+                known = ", ".join(("text", *formats))
+                raise click.BadParameter(f"`{name}={path}` is not FORMAT=PATH; the formats are {known}")
+        return tuple((name, Path(path)) for name, path in files)
+
+    return click.option(
+        "--output-file",
+        "files",
+        metavar="FORMAT=PATH",
+        multiple=True,
+        callback=pairs,
+        help="Write this format to a file as well (repeatable).",
+    )
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a report to a file that was asked for."""
+    from reconciler.errors import InputError
+
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        fix = "give a path in a directory that exists"
+        raise InputError(f"{path} cannot be written: {(error.strerror or '').lower()}", fix=fix) from None
+
+
+def add_to_summary(environ: Mapping[str, str], text: Callable[[], str]) -> None:
+    """Add to the summary of the job, where GitHub Actions has one."""
+    if path := environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(text() + "\n")
 
 
 def _is_terminal() -> bool:

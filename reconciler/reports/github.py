@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Severity, in_order
-from reconciler.reports.markup import as_html
+from reconciler.reports.markup import as_html, marker
 from reconciler.reports.problems import excuse, sentences, summary, tally
 from reconciler.reports.style import NAME_LIMIT
 
@@ -27,6 +27,8 @@ _EACH: Final = 10
 
 _BUDGET: Final = 899_000
 """Bytes for the rows of the summary: GitHub refuses one of more than 1 MiB, which other tools of the step share."""
+
+_COMMENT_BUDGET: Final = 59_000
 
 
 def as_annotations(validation: Validation) -> str:
@@ -56,6 +58,13 @@ def as_step_summary(validation: Validation) -> str:
     lines = [f"### reconciler validate: {summary(validation.problems)}", "", tally(validation)]
     lines += ["", *table] if table else []
     return "\n".join(lines + _suppressed(validation, _BUDGET - sum(map(_size, table))))
+
+
+def as_comment(validation: Validation, target: str) -> str:
+    """Return the comment that stands where the plan for a target would, of 60,000 bytes at the most."""
+    rows = {problem: _row(problem, validation, problem.severity.value) for problem in validation.worst_first()}
+    title = f"### Nothing can be planned: {summary(validation.problems)}"
+    return "\n".join([marker(target), title, "", *_table(rows, _COMMENT_BUDGET)])
 
 
 def _annotation(problem: Problem) -> str:

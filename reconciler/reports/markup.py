@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from typing import Final
+from urllib.parse import quote
 
 from reconciler.core.hostile import printable
 from reconciler.reports.style import TEXT_LIMIT
@@ -34,3 +35,8 @@ def as_html(text: str) -> str:
     """
     shown = html.escape(printable(text, TEXT_LIMIT)).replace("@", "@&#8203;")
     return _CODE.sub(lambda match: f"<code>{match[1][1:-1]}</code>", shown)
+
+
+def marker(target: str) -> str:
+    """Return the hidden first line by which the comment of a target is found again."""
+    return f"<!-- reconciler:plan:{quote(printable(target), safe='/:@')} -->"

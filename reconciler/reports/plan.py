@@ -14,7 +14,7 @@ from reconciler.core.hostile import printable
 from reconciler.core.model import Action
 from reconciler.core.review import Group, review
 from reconciler.core.rotation import exchange
-from reconciler.reports import changes
+from reconciler.reports import changes, tools
 from reconciler.reports.certificates import one_line
 from reconciler.reports.problems import FORMAT_VERSION, diagnostics
 from reconciler.reports.style import NAME_LIMIT, PLAIN, Style, counted, short_revision
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.differences import Difference
+    from reconciler.core.leaving import Orphan
     from reconciler.core.model import Certificate, Gateway
-    from reconciler.core.planning import Conflict, Drift, Orphan, Plan
+    from reconciler.core.planning import Conflict, Drift, Plan
     from reconciler.core.problems import Problem
     from reconciler.core.review import Review
     from reconciler.core.rotation import Exchange
     from reconciler.core.safety import Verdict
+    from reconciler.core.toolchanges import ToolsDelta
 
 BUNDLES: Final = ("ca_certificate", "client_certificate")
 """The fields that hold certificates, and are shown as such."""
@@ -54,7 +56,9 @@ class Context:
     """What stands around a plan: the store's name, the guards' verdicts, problems, and certificates by bundle text.
 
     Tools are by the name of the gateway in the store: `tools` are the names seen last, `tool_counts` how many, where no
-    more than that is known, and `required_tools` the names that its manifest asks for.
+    more than that is known, and `required_tools` the names that its manifest asks for. `tool_deltas` says how the tools
+    of gateways differ from the locked ones, or the locked ones from the earlier ones. `between`: the plan is between
+    two revisions, and `target` names the earlier one.
     """
 
     target: str
@@ -65,6 +69,8 @@ class Context:
     tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tool_counts: Mapping[str, int] = field(default_factory=dict)
     required_tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tool_deltas: Sequence[ToolsDelta] = ()
+    between: bool = False
 
 
 def as_text(plan: Plan, context: Context, style: Style = PLAIN) -> str:
@@ -78,15 +84,22 @@ def as_text(plan: Plan, context: Context, style: Style = PLAIN) -> str:
     healed += [_unhealed(drift, style) for drift in unhealed(plan)]
     if healed:
         lines += [*([""] if intended else []), style(_DRIFT, "bold"), *healed]
+    lines += tools.deltas_as_text(context.tool_deltas, style)
     left = list(_left(plan, style))
-    lines += [*([""] if healed and left else []), *left, *([""] if reviews or healed or left else [])]
-    lines.append(style(summary(plan), "bold"))
+    lines += [
+        *([""] if healed and left else []),
+        *left,
+        *([""] if reviews or healed or left or context.tool_deltas else []),
+    ]
+    lines.append(style(summary(plan, between=context.between), "bold"))
     lines.extend(_guards(context.verdicts, style))
     return "\n".join(lines)
 
 
-def summary(plan: Plan) -> str:
+def summary(plan: Plan, *, between: bool = False) -> str:
     """Return the counts in one sentence."""
+    if plan.in_sync and between:
+        return f"No changes: {counted(plan.unchanged, 'gateway')} as before."
     if plan.in_sync:
         return f"No changes. The store holds exactly what git says: {counted(plan.unchanged, 'gateway')}."
     parts = [f"{plan.count(action)} to {action}" for action in Action]
@@ -102,8 +115,8 @@ def summary(plan: Plan) -> str:
 
 def reviewed(plan: Plan, context: Context) -> tuple[Review, ...]:
     """Return the changes as they want to be looked at, the gravest first."""
-    tools = KnownTools(context.tools, context.tool_counts, context.required_tools)
-    return review(plan, context.certificates, tools)
+    known = KnownTools(context.tools, context.tool_counts, context.required_tools)
+    return review(plan, context.certificates, known)
 
 
 def unhealed(plan: Plan) -> list[Drift]:
@@ -140,7 +153,13 @@ def as_document(plan: Plan, context: Context) -> dict[str, Any]:
         },
         "resource_changes": [_change_document(each) for each in reviews],
         "resource_drift": [
-            {"name": drift.name, "reason": drift.reason.value, "paths": _paths(drift.fields)} for drift in plan.drift
+            {
+                "name": drift.name,
+                "reason": drift.reason.value,
+                "evidence": drift.evidence.value if drift.evidence is not None else None,
+                "paths": _paths(drift.fields),
+            }
+            for drift in plan.drift
         ],
         "conflicts": [
             {"name": conflict.name, "owner": conflict.owner, "paths": _paths(conflict.fields)}
@@ -157,6 +176,7 @@ def as_document(plan: Plan, context: Context) -> dict[str, Any]:
             }
             for verdict in context.verdicts
         ],
+        **({"tools": tools.delta_documents(context.tool_deltas)} if context.tool_deltas else {}),
         "diagnostics": diagnostics(context.problems),
     }
 
@@ -164,7 +184,8 @@ def as_document(plan: Plan, context: Context) -> dict[str, Any]:
 def _heading(plan: Plan, context: Context) -> str:
     revision = f" at {printable(short_revision(plan.revision))}" if plan.revision else ""
     dirty = " with uncommitted changes" if plan.dirty else ""
-    return f"Plan for {printable(context.target, NAME_LIMIT)}{revision}{dirty}"
+    about = "Changes since" if context.between else "Plan for"
+    return f"{about} {printable(context.target, NAME_LIMIT)}{revision}{dirty}"
 
 
 def _change_document(each: Review) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from reconciler.core.differences import differences
 from reconciler.core.hostile import printable
 from reconciler.core.problems import Severity
 from reconciler.core.review import Group
-from reconciler.reports import changes, markup
+from reconciler.reports import changes, markup, tools
 from reconciler.reports.certificates import expiry
 from reconciler.reports.plan import BUNDLES, MARKS, exchanged, reviewed, summary, unhealed, where_drifted, why_conflict
 from reconciler.reports.problems import sentences
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.core.planning import Conflict, Drift, Plan
     from reconciler.core.problems import Problem
     from reconciler.core.review import Review
+    from reconciler.core.toolchanges import ToolsDelta
     from reconciler.reports.plan import Context
 
 COMMENT_BUDGET: Final = 60_000
@@ -131,11 +131,12 @@ def _size(line: str) -> int:
 
 
 def _head(plan: Plan, context: Context) -> Iterator[str]:
-    yield f"<!-- reconciler:plan:{quote(printable(context.target), safe='/:@')} -->"
-    yield f"### {summary(plan)}"
+    yield markup.marker(context.target)
+    yield f"### {summary(plan, between=context.between)}"
     yield ""
     revision = f" at {_code(short_revision(plan.revision))}" if plan.revision else ""
-    yield f"<p>{_code(context.target)}{revision}{' with uncommitted changes' if plan.dirty else ''}</p>"
+    since = "since " if context.between else ""
+    yield f"<p>{since}{_code(context.target)}{revision}{' with uncommitted changes' if plan.dirty else ''}</p>"
     refused = [verdict for verdict in context.verdicts if not verdict.passed]
     if refused:
         yield from ("", "> [!CAUTION]", "> **Refused: an apply of this plan writes nothing.**", "> <ul>")
@@ -155,6 +156,7 @@ def _sections(plan: Plan, context: Context) -> Iterator[_Section]:
         yield _section(
             title, entries + ([_unhealed(drift) for drift in unhealed(plan)] if group is Group.DRIFT else [])
         )
+    yield _section("Tools", [_tools(delta) for delta in context.tool_deltas])
     yield _section("Conflicts", [_conflict(conflict) for conflict in plan.conflicts])
     yield _section("Kept", [_note("?", each.name, changes.KEPT[each.why]) for each in plan.orphans])
     held = [_note("?", each.name, f"no {each.action}: not permitted by the policy") for each in plan.held_back]
@@ -176,6 +178,11 @@ def _problem(problem: Problem) -> str:
     where = problem.location
     said = "<br>".join(map(markup.as_html, sentences(problem)))
     return f"{problem.severity} {_code(f'{where.file}:{where.line}')} {said} {_code(problem.code)}"
+
+
+def _tools(delta: ToolsDelta) -> _Entry:
+    brief, whole = tools.delta_as_html(delta)
+    return _Entry(brief, lambda: whole)
 
 
 def _note(mark: str, name: str, why: str) -> _Entry:

@@ -91,3 +91,19 @@ def test_the_guards_speak_up_in_the_pull_request_already(branch: Terminal) -> No
         branch.remove(f"g{number}")
     planned = branch("plan", "--base", "topic", "gateways")
     assert "10 of 12 gateways would be deleted" in planned.out
+
+
+def test_a_branch_that_is_not_checked_out_is_compared_as_if_it_were(branch: Terminal) -> None:
+    checked_out = branch("plan", "--base", "main", "gateways", "-o", "json").document
+    topic = git(branch.directory, "rev-parse", "topic")
+    git(branch.directory, "switch", "--quiet", "main")
+    by_name, by_commit = (
+        branch("plan", "--base", "main", "--head", head, "gateways", "-o", "json").document for head in ("topic", topic)
+    )
+    assert by_name["resource_changes"] == by_commit["resource_changes"] == checked_out["resource_changes"]
+    assert by_name["source"] == {"revision": f"topic@sha1:{topic}", "dirty": False}
+    assert by_commit["source"]["revision"] == f"sha1:{topic}"
+
+
+def test_a_head_needs_a_base(branch: Terminal) -> None:
+    assert "give both" in branch("plan", "--head", "topic", "gateways", expect=64).err
