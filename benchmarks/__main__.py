@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import upstreams
 from benchmarks.generate import generate
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main() -> None:
             tree = Path(directory) / str(size)
             generate(tree, size)
             _jobs(tree, size, measurements, arguments.rounds, environment)
+    upstreams.show(upstreams.measure(arguments.rounds))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps([asdict(each) for each in measurements], indent=2) + "\n")
 

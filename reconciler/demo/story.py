@@ -182,7 +182,7 @@ def _store(stage: Stage) -> str:
 def _keyring(stage: Stage) -> Keyring:
     """Return the keys that the repository trusts, as any consumer of the store would configure them."""
     settings = load_settings((stage.repository,))
-    return Keyring.of({key.name: key.public_key for key in settings.trusted_keys})
+    return Keyring.of_keys(settings.trusted_keys)
 
 
 def _tamper(stage: Stage, cast: Cast) -> None:

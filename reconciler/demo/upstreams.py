@@ -30,7 +30,8 @@ class Upstream:
     """One MCP server on localhost. Use it as a context manager, or call `start` and `stop`.
 
     `tools` maps names to descriptions, and may be changed while the server runs: the next client sees the change.
-    Without an identity it speaks plain HTTP. `client_authority` is the PEM of the CA whose clients alone may connect.
+    Without an identity it speaks plain HTTP, and without a `port` it takes a free one. `client_authority` is the PEM of
+    the CA whose clients alone may connect.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class Upstream:
         prompts: Sequence[str] = (),
         page_size: int = 100,
         client_authority: str = "",
+        port: int = 0,
     ) -> None:
-        """Raise a ReconcilerError if the SDK is not installed."""
+        """Raise a ReconcilerError if the SDK is not installed, or the port is taken."""
         sdk = _sdk()
         self.name = name
         self.tools = dict(tools)
@@ -55,7 +57,7 @@ class Upstream:
         self._context = _server_context(identity, client_authority) if identity else None
         offer = sdk.Offer(name, self.tools, resources, prompts, page_size)
         self._application = sdk.application(offer, transport, json_response=json_response)
-        self._socket = _listener()
+        self._socket = _listener(port)
         self.port: int = self._socket.getsockname()[1]
         self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = Thread(target=self._run, name=f"upstream-{name}", daemon=True)
@@ -132,11 +134,16 @@ class Upstream:
         await server.serve(sockets=[self._socket])
 
 
-def _listener() -> socket.socket:
+def _listener(port: int) -> socket.socket:
     # With the protocol named, unlike `socket.create_server`: only then does asyncio turn TCP_NODELAY on, and without it
     # every answer waits 40 ms for a delayed acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise ReconcilerError(f"port {port} is not free: {error.strerror}", fix="choose another port") from error
     listener.listen(128)
     return listener
 
