@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from reconciler.core.hostile import printable
 from reconciler.core.model import Waited
+from reconciler.stores.answers import bounded, parsed
 from reconciler.stores.contextforge.address import CA_FILE
 from reconciler.stores.contextforge.failures import TOO_MANY, CallError, failure
 from reconciler.version import __version__
@@ -184,7 +185,7 @@ class Wire:
             took = time.monotonic() - begun
             self.waited = Waited(self.waited.calls + 1, self.waited.seconds + took, self.waited.paused + max(pause, 0))
         self._not_before = time.monotonic() + _seconds_to_wait(response)
-        return response, _parsed(content)
+        return response, parsed(content)
 
     def _pause(self) -> float:
         """Return the seconds until the platform may be called."""
@@ -196,7 +197,7 @@ class Wire:
         try:
             response = self._client.send(request, stream=True)
             try:
-                return response, _bounded(response, deadline)
+                return response, _content(response, deadline)
             finally:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -205,27 +206,11 @@ class Wire:
             raise _broken_off(error, self._seconds) from None
 
 
-def _bounded(response: httpx.Response, deadline: float) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_bytes():
-        size += len(piece)
-        if size > MAX_BYTES:
-            raise CallError(f"the answer has more than {MAX_BYTES:,} bytes", fix=_NOT_ITS_API, sent=True)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _parsed(content: bytes) -> Any:  # noqa: ANN401 - JSON as found
-    try:
-        answer = json.loads(content)
-        if b"\\ud" in content.lower():  # an escaped lone surrogate would be text that nobody can write
-            json.dumps(answer, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return answer
+def _content(response: httpx.Response, deadline: float) -> bytes:
+    content = bounded(response.iter_bytes(), MAX_BYTES, deadline)
+    if content is None:
+        raise CallError(f"the answer has more than {MAX_BYTES:,} bytes", fix=_NOT_ITS_API, sent=True)
+    return content
 
 
 def _row(answer: object) -> Row:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.hostile import printable
+from reconciler.stores.answers import bounded, parsed
 from reconciler.stores.kubernetes.failures import CONFLICT, GONE, NOT_FOUND, TOO_MANY, UNAVAILABLE, CallError, failure
 from reconciler.stores.kubernetes.marks import GATEWAY, MANAGED_BY, MANAGER, mapping
 from reconciler.stores.kubernetes.objects import REGISTRATION, SECRET, Kind
@@ -188,9 +189,9 @@ class Wire:
             time.sleep(wait)
         if status not in _OK:
             raise failure(
-                status, _parsed(answer), what, secret=kind is SECRET and method == "PATCH" and status != CONFLICT
+                status, parsed(answer), what, secret=kind is SECRET and method == "PATCH" and status != CONFLICT
             )
-        return status, _parsed(answer)
+        return status, parsed(answer)
 
     def _allow(self, method: str, params: Mapping[str, str] | None) -> None:
         """Have a write checked; a dry run is none."""
@@ -203,7 +204,7 @@ class Wire:
         with _mapped(self._seconds):
             response = self._client.send(request, stream=True, follow_redirects=False)
             try:
-                content = _bounded(response, deadline)
+                content = _content(response, deadline)
             finally:
                 response.close()
         return response.status_code, _seconds(response.headers.get("retry-after", "")), content
@@ -253,27 +254,11 @@ def _mapped(seconds: float) -> Iterator[None]:
         ) from None
 
 
-def _bounded(response: httpx2.Response, deadline: float) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_bytes():
-        size += len(piece)
-        if size > MAX_BYTES:
-            raise CallError(f"the answer has more than {MAX_BYTES:,} bytes", fix=_NOT_ITS_API)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _parsed(content: bytes) -> Any:  # noqa: ANN401 - JSON as found
-    try:
-        answer = json.loads(content)
-        if b"\\ud" in content.lower():  # an escaped lone surrogate would be text that nobody can write
-            json.dumps(answer, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return answer
+def _content(response: httpx2.Response, deadline: float) -> bytes:
+    content = bounded(response.iter_bytes(), MAX_BYTES, deadline)
+    if content is None:
+        raise CallError(f"the answer has more than {MAX_BYTES:,} bytes", fix=_NOT_ITS_API)
+    return content
 
 
 def _object(found: object) -> Found:
