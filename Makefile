@@ -33,6 +33,13 @@ $(BIN)/python:
 $(BIN)/actionlint: | $(BIN)/python
 	@if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.8; fi
 
+# Two peers for `make bench`, where there is what builds or installs them; without, it says how to get them.
+$(BIN)/kubeconform: | $(BIN)/python
+	-@if command -v go > /dev/null; then GOBIN=$(CURDIR)/$(BIN) go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0; fi
+
+.venv/peers/node_modules/.bin/ajv: | $(BIN)/python
+	-@if command -v npm > /dev/null; then npm install --silent --no-save --prefix .venv/peers ajv-cli@5.0.0; fi
+
 # IBM ContextForge, for the tests. It runs on Python 3.11 to 3.13 only: on ours if it is one of them, else on one that is
 # found. If there is none, the tests that need it say so.
 .venv/contextforge/installed: requirements/contextforge.txt | $(BIN)/python
@@ -66,7 +73,7 @@ fix: .venv/dev  ## Format and mend what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: .venv/dev  ## Measure: ratios against floors and peers, on generated input
+bench: .venv/dev $(BIN)/kubeconform .venv/peers/node_modules/.bin/ajv  ## Measure: ratios against floors and peers, on generated input
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks
 
@@ -77,7 +84,7 @@ chaos: .venv/dev  ## Let everything go wrong around the daemon, for two minutes 
 .PHONY: fuzz
 fuzz: .venv/dev  ## Look for input that breaks the readers, five minutes for each (SECONDS=300)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
-	for reader in yaml pem certificate; do $(BIN)/python tests/fuzz/run.py $$reader --seconds $(SECONDS) || exit; done
+	for reader in yaml pem certificate lock tool; do $(BIN)/python tests/fuzz/run.py $$reader --seconds $(SECONDS) || exit; done
 
 .PHONY: envtest
 envtest:  ## Prepare a real Kubernetes API server for the tests (needs Go; ten minutes, once)
@@ -93,6 +100,10 @@ dist: .venv/dev  ## Build what is published: the wheel and the source distributi
 .PHONY: docs
 docs: .venv/dev  ## Make the reference pages out of the code
 	$(BIN)/python docs/generate.py
+
+.PHONY: pictures
+pictures: .venv/dev  ## Make the pictures of the documentation out of real runs (needs Chromium)
+	$(BIN)/python docs/pictures.py
 
 .PHONY: lock
 lock:  ## Resolve the pinned dependencies anew (needs uv)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.core.problems import Problem
     from reconciler.core.signing import Keyring
     from reconciler.engine import Engine
-    from reconciler.errors import ReconcilerError
+    from reconciler.errors import ReconcilerError, TamperingError
     from reconciler.stores import open_store
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Signer",
     "Stamp",
     "Store",
+    "TamperingError",
     "TrustBundle",
     "__version__",
     "open_client",
@@ -50,6 +51,7 @@ _HOMES = {
     "Signer": "reconciler.core.ports",
     "Stamp": "reconciler.core.model",
     "Store": "reconciler.core.ports",
+    "TamperingError": "reconciler.errors",
     "TrustBundle": "reconciler.core.model",
     "open_client": "reconciler.client",
     "open_store": "reconciler.stores",

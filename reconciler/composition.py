@@ -10,12 +10,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.clock import now
 from reconciler.core.problems import ProblemsError, has_errors
 from reconciler.errors import InputError
 from reconciler.settings import covers, scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -258,28 +259,31 @@ def build_engine(
     write: bool,
     adopt: frozenset[str] = frozenset(),
     labels: frozenset[tuple[str, str]] = frozenset(),
+    clock: Callable[[], datetime] = now,
 ) -> Iterator[Engine]:
     """Open the store and yield the engine over it. Only a pass that writes needs a signing key, or creates a store.
+
+    The keys are those that are in force when it is opened.
 
     Raises:
         InputError: no such store, or no usable key.
         StoreError: the store cannot be opened.
     """
-    from reconciler.clock import now as moment
+    from reconciler.books import ledger_of
     from reconciler.core.model import Feature
     from reconciler.core.planning import Terms
-    from reconciler.engine import Engine, signatures
-    from reconciler.recording import ledger_of
+    from reconciler.core.signatures import signatures
+    from reconciler.engine import Engine
     from reconciler.remembering import remembered, verified_rows
     from reconciler.stores import open_store
 
     target = settings.target
     signer = find_signing_key(settings, environ, required=write)
-    trusted = keyring(settings, signer, moment())
+    trusted = keyring(settings, signer, clock())
     store = open_store(target.store, create=write, access=access(environ, signer))
     try:
         file = verified_rows(environ, _name_of(settings), signer, trusted) if signer is not None else None
-        with remembered(file, partial(ledger_of, settings, create=False, environ=environ)) as (memory, precedents):
+        with remembered(file, partial(ledger_of, settings, environ=environ)) as (memory, precedents):
             signed = signatures(signer, trusted, memory, precedents)
             yield Engine(
                 store=store,
@@ -288,6 +292,7 @@ def build_engine(
                 keyring=trusted,
                 terms=Terms(settings.stamp_owner, target.prune, target.policy, adopt, adopt or None, labels),
                 limits=target.limits,
+                clock=clock,
             )
     finally:
         store.close()

@@ -197,6 +197,14 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence
         )
 
 
+def create_missing(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+    """Carry out those `CREATE … IF NOT EXISTS NAME` whose name is not there: to look costs one statement for all."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    for statement in statements:
+        if statement.split()[5] not in present:
+            connection.execute(statement)
+
+
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return how many steps the file's schema has taken."""
     with closing(connection.execute("PRAGMA user_version")) as cursor:
@@ -216,7 +224,7 @@ class SqliteTables:
 
     @contextmanager
     def writing(self, fence: Fence | None = None) -> Iterator[sqlite3.Connection]:
-        """Hold a transaction; whatever is raised inside undoes everything.
+        """Hold a transaction, or go on with the one that is held; whatever is raised inside undoes everything.
 
         Raises:
             LeaseHeldError: the lease of the fence is another's by now.
@@ -225,6 +233,9 @@ class SqliteTables:
         """
         if self._connection is None:
             raise StoreError(f"{self._path} does not exist, and was opened for reading")
+        if self._connection.in_transaction:
+            yield self._connection
+            return
         with self.errors(), transaction(self._connection):
             obey(self._connection, fence)
             yield self._connection

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from reconciler.core.canonical import text_digest
 from reconciler.core.history import Commit, Entry, State, Step, mark_written, preimage, preimage_document
 from reconciler.core.model import Action
-from reconciler.database import LENGTH_LIMIT, SqliteTables, errors_of, open_database, transaction
+from reconciler.database import LENGTH_LIMIT, transaction
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from reconciler.core.lease import Fence
     from reconciler.core.model import Change, LiveGateway, Outcome
@@ -75,6 +74,12 @@ _GAINED: Final = {
     "problem": "TEXT NOT NULL DEFAULT ''",
 }
 """The columns that `reconciler_applies` gained since its first version, in that order."""
+
+STEPS: Final = (
+    TABLES,
+    *((f"ALTER TABLE reconciler_applies ADD COLUMN {name} {kind}",) for name, kind in _GAINED.items()),
+)
+"""How PostgreSQL came to the tables of today."""
 
 _BEGINNING: Final = (
     "started_at", "finished_at", "actor", "via", "process", "revision", "dirty", "author", "commit_signature", "store",
@@ -207,44 +212,14 @@ class History:
         with self._tables.errors():
             return next(map(_entry, self._tables.rows(_LAST)), None)
 
-    def close(self) -> None:
-        """Let go of the tables."""
-        self._tables.close()
-
-
-def open_history(path: Path, *, create: bool, fence: Fence | None = None) -> History:
-    """Return the history in the file at `path`, which may be that of an SQLite store.
-
-    Without `create`, a file that does not exist reads as empty, and stays away.
-
-    Raises:
-        StoreError: the file is not a database, or another program's.
-    """
-    with errors_of(path):
-        return History(SqliteTables(path, open_database(path, _prepare, create=create)), fence)
-
-
-def open_history_at(url: str, environ: Mapping[str, str], *, create: bool, fence: Fence | None = None) -> History:
-    """Return the history beside the gateways of a PostgreSQL store.
-
-    Raises:
-        StoreError: the database cannot be reached, or its tables are another program's.
-    """
-    from reconciler.postgresql.address import address_of
-    from reconciler.postgresql.tables import PostgresqlTables
-
-    gained = ((f"ALTER TABLE reconciler_applies ADD COLUMN {name} {kind}",) for name, kind in _GAINED.items())
-    return History(PostgresqlTables(address_of(url, environ), "the history", (TABLES, *gained), create=create), fence)
-
 
 def this_process() -> str:
     """Return what names this process among all machines: `host:pid`."""
     return f"{os.uname().nodename}:{os.getpid()}"
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    for statement in TABLES:
-        connection.execute(statement)
+def bring_forward(connection: sqlite3.Connection) -> None:
+    """Give the tables in an SQLite file the columns that they gained."""
     if _lacking(connection):
         with transaction(connection):
             for column in _lacking(connection):

@@ -12,17 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.conditions import Condition, carried_over
-from reconciler.database import SqliteTables, errors_of, open_database
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.core.lease import Fence
-    from reconciler.tables import Session, Tables
+    from reconciler.tables import Tables
 
-TABLES: Final = (
+_FIRST: Final = (
     """
     CREATE TABLE IF NOT EXISTS reconciler_conditions (
         gateway           TEXT NOT NULL,
@@ -45,7 +42,7 @@ TABLES: Final = (
     ) WITHOUT ROWID
     """,
 )
-TOOL_TABLES: Final = (
+_TOOLS_CAME: Final = (
     """
     CREATE TABLE IF NOT EXISTS reconciler_tools (
         gateway TEXT NOT NULL PRIMARY KEY,
@@ -53,12 +50,16 @@ TOOL_TABLES: Final = (
     ) WITHOUT ROWID
     """,
 )
-"""What came with a later version."""
+STEPS: Final = (_FIRST, _TOOLS_CAME)
+"""How PostgreSQL came to the tables of today."""
+
+TABLES: Final = (*_FIRST, *_TOOLS_CAME)
+_ASKED_AT_ONCE: Final = 500
 
 _CONDITION: Final = "type, status, reason, message, observed_revision, since"
 _OBSERVATION: Final = "gateway, verified_at, ready, tools, leaf_not_after"
 
-_CONDITIONS_OF: Final = f"SELECT {_CONDITION} FROM reconciler_conditions WHERE gateway = ?"  # noqa: S608 - columns
+_CONDITIONS_OF: Final = f"SELECT gateway, {_CONDITION} FROM reconciler_conditions WHERE gateway IN"  # noqa: S608 - columns
 _CONDITIONS: Final = f"SELECT gateway, {_CONDITION} FROM reconciler_conditions ORDER BY gateway, type"  # noqa: S608 - as above
 _ADD_CONDITION: Final = f"INSERT INTO reconciler_conditions (gateway, {_CONDITION}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - as above
 _OBSERVATIONS: Final = f"SELECT {_OBSERVATION} FROM reconciler_observations ORDER BY gateway"  # noqa: S608 - as above
@@ -97,15 +98,16 @@ class Journal:
     def record_conditions(self, conditions: Mapping[str, Sequence[Condition]]) -> None:
         """Replace the conditions of the named gateways; each keeps its `since` unless its status flipped."""
         with self._tables.writing(self._fence) as connection:
-            rows = [row for name, new in conditions.items() for row in _carried(connection, name, new)]
+            known = _known(connection.execute, list(conditions))
+            rows = [row for name, new in conditions.items() for row in _carried(name, known.get(name, ()), new)]
             connection.executemany(_FORGET_CONDITIONS, ((name,) for name in conditions))
             connection.executemany(_ADD_CONDITION, rows)
 
     def conditions_of(self, names: Iterable[str]) -> dict[str, tuple[Condition, ...]]:
         """Return the conditions of these gateways, by name, as far as any are kept."""
         with self._tables.errors():
-            found = ((name, self._tables.rows(_CONDITIONS_OF, (name,))) for name in names)
-            return {name: tuple(_condition(row) for row in rows) for name, rows in found if rows}
+            found = _known(self._tables.rows, list(names))
+            return {name: tuple(conditions) for name, conditions in found.items()}
 
     def conditions(self) -> dict[str, tuple[Condition, ...]]:
         """Return the conditions of every gateway, by name, each gateway's in the order of their types."""
@@ -144,44 +146,19 @@ class Journal:
             connection.executemany(_FORGET_OBSERVATIONS, gone)
             connection.executemany(_FORGET_TOOLS, gone)
 
-    def close(self) -> None:
-        """Let go of the tables."""
-        self._tables.close()
+
+def _known(rows: Callable[[str, Sequence[str]], Iterable[Any]], names: Sequence[str]) -> dict[str, list[Condition]]:
+    """Return the conditions of these gateways, by name, asking for many at once."""
+    found: dict[str, list[Condition]] = {}
+    for start in range(0, len(names), _ASKED_AT_ONCE):
+        some = names[start : start + _ASKED_AT_ONCE]
+        for name, *row in rows(f"{_CONDITIONS_OF} ({', '.join('?' * len(some))})", some):
+            found.setdefault(name, []).append(_condition(row))
+    return found
 
 
-def open_journal(path: Path, *, create: bool, fence: Fence | None = None) -> Journal:
-    """Return the journal in the file at `path`, which may be that of an SQLite store.
-
-    Without `create`, a file that does not exist reads as empty, and stays away.
-
-    Raises:
-        StoreError: the file is not a database, or another program's.
-    """
-    with errors_of(path):
-        return Journal(SqliteTables(path, open_database(path, _create_tables, create=create)), fence)
-
-
-def open_journal_at(url: str, environ: Mapping[str, str], *, create: bool, fence: Fence | None = None) -> Journal:
-    """Return the journal beside the gateways of a PostgreSQL store.
-
-    Raises:
-        StoreError: the database cannot be reached, or its tables are another program's.
-    """
-    from reconciler.postgresql.address import address_of
-    from reconciler.postgresql.tables import PostgresqlTables
-
-    return Journal(
-        PostgresqlTables(address_of(url, environ), "the journal", (TABLES, TOOL_TABLES), create=create), fence
-    )
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    for statement in (*TABLES, *TOOL_TABLES):
-        connection.execute(statement)
-
-
-def _carried(connection: Session, name: str, new: Sequence[Condition]) -> Iterator[tuple[str, ...]]:
-    previous = {row[0]: _condition(row) for row in connection.execute(_CONDITIONS_OF, (name,))}
+def _carried(name: str, known: Iterable[Condition], new: Sequence[Condition]) -> Iterator[tuple[str, ...]]:
+    previous = {condition.type: condition for condition in known}
     for condition in new:
         kept = carried_over(previous.get(condition.type), condition)
         yield name, kept.type, kept.status, kept.reason, kept.message, kept.observed_revision, kept.since.isoformat()

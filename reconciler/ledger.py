@@ -6,7 +6,6 @@ That is found by the machine that keeps the head (`reconciler.remembering`), and
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,13 +19,10 @@ from reconciler.core.ledger import (
     is_superseded,
 )
 from reconciler.core.records import Head
-from reconciler.database import SqliteTables, errors_of, open_database
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from reconciler.core.lease import Fence
     from reconciler.core.model import Change, Outcome
@@ -49,6 +45,9 @@ TABLES: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS reconciler_ledger_name ON reconciler_ledger (name, apply)",
 )
+STEPS: Final = (TABLES,)
+"""How PostgreSQL came to the tables of today."""
+
 _PAGE: Final = 10_000
 _APPEND: Final = "INSERT INTO reconciler_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ANY: Final = "SELECT 1 FROM reconciler_ledger WHERE store = ? LIMIT 1"
@@ -134,44 +133,13 @@ class Ledger:
                 yield LedgerEntry(*entry), str(held)
             last = page[-1][0]
 
-    def close(self) -> None:
-        """Close the database."""
-        self._tables.close()
-
-
-def open_ledger(path: Path, store: str, *, create: bool, fence: Fence | None = None) -> Ledger:
-    """Return the ledger in the file at `path`. Without `create`, one that does not exist reads as empty.
-
-    Raises:
-        StoreError: the file is not a database, or another program's.
-    """
-    with errors_of(path):
-        return Ledger(SqliteTables(path, open_database(path, _prepare, create=create)), store, fence)
-
-
-def open_ledger_at(url: str, environ: Mapping[str, str], *, create: bool, fence: Fence | None = None) -> Ledger:
-    """Return the ledger beside the gateways of a PostgreSQL store.
-
-    Raises:
-        StoreError: the database cannot be reached, or its tables are another program's.
-    """
-    from reconciler.postgresql.address import address_of
-    from reconciler.postgresql.tables import PostgresqlTables
-
-    return Ledger(PostgresqlTables(address_of(url, environ), "the ledger", (TABLES,), create=create), "", fence)
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    for statement in TABLES:
-        connection.execute(statement)
-
 
 def _head(session: Session) -> Head:
     return next((Head(int(seq), str(held)) for seq, held in session.execute(_HEAD)), Head())
 
 
 def _append(session: Session, head: Head, entries: Iterable[LedgerEntry]) -> None:
-    rows = ((*astuple(each), held) for each, held in chained(head, entries))
+    rows = ((*each, held) for each, held in chained(head, entries))
     if (first := next(rows, None)) is not None:
         session.executemany(_APPEND, chain((first,), rows))
 

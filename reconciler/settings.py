@@ -158,18 +158,22 @@ def _without_config(paths: tuple[Path, ...]) -> Settings:
 
 def _read_document(path: Path, name: str, kind: str) -> tuple[dict[str, Any], Callable[..., Location]]:
     """Return the spec of the one document of this kind in a file, and what gives the place of a JSON Pointer in it."""
+    from reconciler.sources.directory import read_config
+
+    return _document(read_config(path), name, kind)
+
+
+def _document(data: bytes, name: str, kind: str) -> tuple[dict[str, Any], Callable[..., Location]]:
     from reconciler.core.manifest import read_manifests
     from reconciler.core.strict_yaml import locate
     from reconciler.schema_files import load_schemas
-    from reconciler.sources.directory import read_config
 
-    data = read_config(path)
     read = read_manifests(name, data, load_schemas())
     if has_errors(read.problems):
         raise ProblemsError(read.problems)
     found = [manifest for manifest in read.manifests if manifest.kind == kind]
     if len(found) != 1:
-        raise InputError(f"{path} holds {len(found)} documents of kind {kind}", fix="it needs exactly one")
+        raise InputError(f"{name} holds {len(found)} documents of kind {kind}", fix="it needs exactly one")
     return found[0].spec, functools.partial(locate, name, data, found[0].document)
 
 
@@ -193,9 +197,21 @@ def keyring_file(path: Path, name: str = "") -> tuple[TrustedKey, ...]:
         ProblemsError: the file has problems.
         InputError: it cannot be read, or holds something else than one keyring.
     """
+    from reconciler.sources.directory import read_config
+
+    return keyring_in(read_config(path), name or path.name)
+
+
+def keyring_in(data: bytes, name: str) -> tuple[TrustedKey, ...]:
+    """Return the keys in the bytes of a file of trusted keys, which problems call by `name`.
+
+    Raises:
+        ProblemsError: the file has problems.
+        InputError: it holds something else than one keyring.
+    """
     from reconciler.core.keyring import read_keyring
 
-    spec, place = _read_document(path, name or path.name, "Keyring")
+    spec, place = _document(data, name, "Keyring")
     keys, problems = read_keyring(spec, place)
     if problems:
         raise ProblemsError(problems)

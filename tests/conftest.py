@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,24 +13,28 @@ from live_contextforge import alone, running_contextforge
 from live_postgresql import running_postgresql
 from raw_servers import VALID, RawServer
 from terminal import Terminal
+from vault_server import BINARIES
 
 from reconciler.demo.pki import Authority
+from reconciler.probes.tls import platform_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from kubernetes_cluster import Cluster
     from live_contextforge import ContextForge
     from live_postgresql import PostgreSQL
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which API server the Kubernetes store was tested against."""
+    """Say what the Kubernetes store, and keys in Vault, were tested against."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     which = (
         f"etcd and kube-apiserver of {assets}" if assets else "a fake API server; `make envtest` prepares a real one"
     )
     terminalreporter.write_line(f"Kubernetes: {which}")
+    vaults = ", ".join(BINARIES) or "and no real one, for neither `vault` nor `bao` is on the PATH"
+    terminalreporter.write_line(f"Vault: a local server of its API; {vaults}")
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +53,17 @@ def root() -> Authority:
 def issuing(root: Authority) -> Authority:
     """An intermediate below it."""
     return root.issue_authority("Payments Issuing CA")
+
+
+@pytest.fixture
+def public_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+    """A CA that this machine's OpenSSL takes for a public one."""
+    authority = Authority.root("Public Root CA", VALID)
+    (tmp_path / "public.pem").write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
+    platform_context.cache_clear()
+    yield authority
+    platform_context.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +92,20 @@ def postgresql(run_directory: Path) -> Iterator[PostgreSQL]:
     """The one PostgreSQL of this test run, for tests that keep to a schema of their own."""
     with running_postgresql(run_directory / "postgresql") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Kubernetes API server: the real one where there is one, else a fake. Each test has a namespace of its own."""
+    from kubernetes_real import real_cluster
+    from kubernetes_serving import fake_cluster
+
+    if assets := os.environ.get("KUBEBUILDER_ASSETS"):
+        with real_cluster(Path(assets), tmp_path_factory.mktemp("envtest"), root) as running:
+            yield running
+    else:
+        with fake_cluster(root) as (running, _):
+            yield running
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ NOW: Final = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 NOT_SHOWN: Final = {
     "ca-reference-unreadable": "`reconciler plan` says it, which asks the cluster",
+    "refused-by-platform": "`reconciler plan` says it, which asks the cluster",
     "bundle-empty": "a file without a certificate is an error of its own, and a list without a file one of the schema",
     **dict.fromkeys(
         ("bundle-not-genuine", "not-expressible", "row-not-canonical", "secret-to-fill-in"),

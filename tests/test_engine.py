@@ -27,9 +27,10 @@ from reconciler.core.observation import McpObservation, Observation, TlsObservat
 from reconciler.core.planning import Terms
 from reconciler.core.problems import Location, ProblemsError
 from reconciler.core.safety import Limits
+from reconciler.core.signatures import signatures
 from reconciler.core.signing import Keyring, generate, load_private_key
 from reconciler.demo.pki import Authority, Lifetime
-from reconciler.engine import Engine, Result, signatures
+from reconciler.engine import Engine
 from reconciler.errors import InputError, StoreError
 from reconciler.journal import Sighting
 from reconciler.stores.memory import MemoryStore
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.model import Change
+    from reconciler.core.result import Result
 
 NOW = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 AUDIT = Audit("me", "test", NOW)
@@ -393,12 +395,13 @@ def test_what_an_apply_looked_at_is_known_as_it_wrote_or_would_have_written_it()
         gateway("a", ca_certificate=ROOT.pem), gateway("b", ca_certificate=ROOT.pem), policies={"b": REQUIRED}
     )
     result = applied(over, desired, Upstreams({"https://b.example/mcp"}))
-    known = {each.name: each for each in over.examined_changes(result, desired)}
+    known = {each.name: each for each in over.examiner.examined_changes(result, desired)}
     assert sorted(known) == ["a", "b"]
     assert [(known[name].ready, known[name].bundle, known[name].revision) for name in "ab"] == [
         (True, "valid", "main@sha1:1234"),
         (False, "valid", "main@sha1:1234"),
     ]
+    assert [known[name].record.value for name in "ab"] == ["valid", "unknown"]  # `b` was held, and so nobody signed it
     assert [change.action for change in result.plan.changes][-1] is Action.DELETE
 
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.books import Books, open_books
 from reconciler.core.history import Commit, Entry, mark_written
 from reconciler.core.model import Action, Change, Gateway, LiveGateway, Outcome, Reason, Stamp, Transport
 from reconciler.database import LENGTH_LIMIT, SqliteTables, open_database
 from reconciler.errors import StoreBusyError, StoreError
-from reconciler.history import History, open_history, this_process
+from reconciler.history import History, this_process
 from reconciler.stores import open_store
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def history(file: Path) -> Iterator[History]:
-    with closing(open_history(file, create=True)) as history:
+    with closing(open_books(file, create=True)) as books:
+        history = books.history
         yield history
 
 
@@ -139,10 +141,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from reconciler.core.history import Commit, Entry
 from reconciler.core.model import Action, Change, Gateway, Reason, Transport
-from reconciler.history import open_history, this_process
+from reconciler.books import Books, open_books
+from reconciler.history import this_process
 change = Change(Action.CREATE, "a", Reason.ADDED, after=Gateway("a", "https://a.example/mcp", Transport.SSE))
 entry = Entry(datetime(2026, 3, 1, tzinfo=UTC), "alice", "cli", this_process(), Commit(), "sqlite:///x.db")
-open_history(Path(sys.argv[1]), create=True).begin(entry, [change], 1000)
+open_books(Path(sys.argv[1]), create=True).history.begin(entry, [change], 1000)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -150,7 +153,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_killed_apply_is_interrupted_and_the_next_one_notes_it_once(file: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", BEGIN_AND_DIE, str(file)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    with closing(open_history(file, create=True)) as history:
+    with closing(open_books(file, create=True)) as books:
+        history = books.history
         found = history.entry(1)
         assert found is not None
         assert (found.state, found.planned, [step.status for step in found.steps]) == ("interrupted", 1, [""])
@@ -256,16 +260,19 @@ def test_an_older_file_gains_what_it_lacks_and_keeps_what_it_has(file: Path) -> 
     insert = f"INSERT INTO reconciler_applies ({columns}) VALUES (?, ?, 'bob', 'main@sha1:1', 0, 's', 3, 0, 0, 0)"  # noqa: S608
     tamper(file, insert, NOW.isoformat(), LATER.isoformat())
     for _ in range(2):
-        with closing(open_history(file, create=False)) as history:
+        with closing(open_books(file, create=False)) as books:
+            history = books.history
             found = history.last_apply()
     assert found is not None
     assert (found.id, found.state, found.actor, found.applied, found.steps) == (1, "finished", "bob", 3, ())
-    with closing(open_history(file, create=True)) as history:
+    with closing(open_books(file, create=True)) as books:
+        history = books.history
         assert history.begin(ENTRY, [create("a")], KEEP) == (2, ())
 
 
 def test_a_history_that_does_not_exist_reads_as_empty_and_stays_away(file: Path) -> None:
-    with closing(open_history(file, create=False)) as history:
+    with closing(open_books(file, create=False)) as books:
+        history = books.history
         assert (history.entries(9), history.entry(1), history.last_apply()) == ([], None, None)
         with pytest.raises(StoreError, match="does not exist"):
             history.begin(ENTRY, [create("a")], KEEP)
@@ -273,9 +280,10 @@ def test_a_history_that_does_not_exist_reads_as_empty_and_stays_away(file: Path)
 
 
 def test_another_writer_makes_the_history_busy_and_nothing_is_begun(file: Path) -> None:
-    open_history(file, create=True).close()
+    open_books(file, create=True).close()
     impatient = open_database(file, lambda opened: opened.execute("PRAGMA busy_timeout = 1"), create=False)
-    with closing(History(SqliteTables(file, impatient))) as history, closing(sqlite3.connect(file)) as other:
+    with closing(Books(SqliteTables(file, impatient))) as books, closing(sqlite3.connect(file)) as other:
+        history = books.history
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError):
             history.begin(ENTRY, [create("a")], KEEP)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.books import Books, open_books
 from reconciler.core.conditions import Condition, carried_over
 from reconciler.core.model import Action, Audit, Change, Gateway, Reason, Transport
 from reconciler.database import SqliteTables, open_database
 from reconciler.errors import StoreBusyError, StoreError
-from reconciler.journal import Journal, Sighting, open_journal
+from reconciler.journal import Journal, Sighting
 from reconciler.stores import open_store, sqlite_path
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(file: Path) -> Iterator[Journal]:
-    with closing(open_journal(file, create=True)) as journal:
+    with closing(open_books(file, create=True)) as books:
+        journal = books.journal
         yield journal
 
 
@@ -83,9 +85,11 @@ def test_a_gateway_is_forgotten(journal: Journal) -> None:
 
 
 def test_what_is_recorded_survives_closing(file: Path) -> None:
-    with closing(open_journal(file, create=True)) as journal:
+    with closing(open_books(file, create=True)) as books:
+        journal = books.journal
         journal.record_conditions({"one": [READY]})
-    with closing(open_journal(file, create=False)) as journal:
+    with closing(open_books(file, create=False)) as books:
+        journal = books.journal
         assert journal.conditions() == {"one": (READY,)}
 
 
@@ -96,7 +100,8 @@ def test_ten_thousand_gateways_are_recorded_at_once(journal: Journal) -> None:
 
 
 def test_a_journal_that_does_not_exist_reads_as_empty_and_stays_away(file: Path) -> None:
-    with closing(open_journal(file, create=False)) as journal:
+    with closing(open_books(file, create=False)) as books:
+        journal = books.journal
         assert (journal.conditions(), journal.observations()) == ({}, {})
         with pytest.raises(StoreError, match="does not exist"):
             journal.record_conditions({"one": [READY]})
@@ -109,10 +114,11 @@ def test_a_journal_lives_in_the_file_of_an_sqlite_store(file: Path, journal_firs
     assert sqlite_path(url) == file
     gateway = Gateway("one", "https://one.example/mcp", Transport.SSE)
     if journal_first:
-        open_journal(file, create=True).close()
+        open_books(file, create=True).close()
     else:
         open_store(url, create=True).close()
-    with closing(open_journal(file, create=True)) as journal, closing(open_store(url, create=True)) as store:
+    with closing(open_books(file, create=True)) as books, closing(open_store(url, create=True)) as store:
+        journal = books.journal
         store.apply([Change(Action.CREATE, "one", Reason.ADDED, after=gateway)], Audit("alice", "cli", MONDAY))
         journal.record_conditions({"one": [READY]})
         assert store.read().gateways["one"].gateway == gateway
@@ -120,7 +126,7 @@ def test_a_journal_lives_in_the_file_of_an_sqlite_store(file: Path, journal_firs
 
 
 def test_a_store_reads_as_empty_from_a_file_that_only_has_a_journal(file: Path) -> None:
-    open_journal(file, create=True).close()
+    open_books(file, create=True).close()
     with closing(open_store(f"sqlite:///{file}", create=False)) as store:
         assert store.read().gateways == {}
 
@@ -128,7 +134,7 @@ def test_a_store_reads_as_empty_from_a_file_that_only_has_a_journal(file: Path) 
 def test_a_file_that_is_no_database_is_explained(file: Path) -> None:
     file.write_text("not a database, " * 100)
     with pytest.raises(StoreError, match="is not an SQLite database"):
-        open_journal(file, create=True)
+        open_books(file, create=True)
 
 
 def test_an_entry_that_no_version_wrote_is_explained(journal: Journal, file: Path) -> None:
@@ -147,9 +153,10 @@ def test_a_failed_record_leaves_everything_as_it_was(journal: Journal) -> None:
 
 
 def test_another_writer_makes_the_journal_busy(file: Path) -> None:
-    open_journal(file, create=True).close()
+    open_books(file, create=True).close()
     impatient = open_database(file, lambda opened: opened.execute("PRAGMA busy_timeout = 1"), create=False)
-    with closing(Journal(SqliteTables(file, impatient))) as journal, closing(sqlite3.connect(file)) as other:
+    with closing(Books(SqliteTables(file, impatient))) as books, closing(sqlite3.connect(file)) as other:
+        journal = books.journal
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError):
             journal.record_conditions({"one": [READY]})

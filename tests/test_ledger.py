@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.books import open_books
 from reconciler.core.ledger import LedgerEntry, Past, broken_at, chained, is_superseded
 from reconciler.core.model import Action, Change, Gateway, LiveGateway, Outcome, Reason, Stamp, Transport
 from reconciler.core.records import Head, payload_digest
-from reconciler.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reconciler.ledger import Ledger
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 STAMP = Stamp("us", "a.yaml", "main@sha1:1", "sha256:1")
@@ -52,7 +53,7 @@ def passed(ledger: Ledger, apply: int, *changes: Change, status: str = "applied"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return open_ledger(tmp_path / "x.db", "", create=True)
+    return open_books(tmp_path / "x.db", "", create=True).ledger
 
 
 def test_what_was_written_again_is_superseded_and_what_was_written_last_is_not(ledger: Ledger) -> None:
@@ -92,13 +93,15 @@ def test_of_an_apply_that_was_interrupted_both_rows_may_be_there(ledger: Ledger)
 
 
 def test_stores_that_share_a_file_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
-    one, other = (open_ledger(tmp_path / "x.db", store, create=True) for store in ("https://one", "https://other"))
+    one, other = (
+        open_books(tmp_path / "x.db", store, create=True).ledger for store in ("https://one", "https://other")
+    )
     passed(one, 1, wrote("a", "one"))
     passed(other, 2, wrote("a", "two"))
     assert not one.is_superseded("a", digest("a", "one"))
     assert one.head() == other.head()
     assert one.broken_at() == 0
-    assert not open_ledger(tmp_path / "x.db", "https://third", create=False).has_entries()
+    assert not open_books(tmp_path / "x.db", "https://third", create=False).ledger.has_entries()
 
 
 def test_an_entry_says_what_was_signed_by_which_key(ledger: Ledger) -> None:
@@ -112,7 +115,8 @@ def test_an_entry_says_what_was_signed_by_which_key(ledger: Ledger) -> None:
 
 
 def test_a_ledger_that_is_not_there_is_empty_and_stays_away(tmp_path: Path) -> None:
-    with closing(open_ledger(tmp_path / "x.db", "", create=False)) as ledger:
+    with closing(open_books(tmp_path / "x.db", "", create=False)) as books:
+        ledger = books.ledger
         assert (ledger.head(), ledger.has_entries(), ledger.broken_at()) == (Head(), False, 0)
         assert ledger.has(Head())
         assert ledger.is_cut_off(Head(1, "ab" * 32))
@@ -136,7 +140,7 @@ def test_the_first_entry_that_is_not_as_it_was_is_found(count: int, data: st.Dat
     place = data.draw(st.integers(0, count - 1))
     entry, held = written[place]
     forged = data.draw(
-        st.sampled_from([(replace(entry, name="x"), held), (replace(entry, key_id="x"), held), (entry, "0" * 64), None])
+        st.sampled_from([(entry._replace(name="x"), held), (entry._replace(key_id="x"), held), (entry, "0" * 64), None])
     )
     changed = [*written[:place], *([forged] if forged else []), *written[place + 1 :]]
     assert broken_at(changed) == (place + 1 if forged or place < count - 1 else 0)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reconciler.parallel import WORTHWHILE, spread
+from reconciler.parallel import WORTHWHILE, by_threads, spread
 
 PREAMBLE = "import os; from reconciler.parallel import *; here = os.getpid(); many = range(2 * WORTHWHILE + 7)\n"
 
@@ -37,3 +37,13 @@ def test_an_error_of_the_work_is_not_hidden() -> None:
 @pytest.mark.parametrize("count", [0, 1, WORTHWHILE])
 def test_beside_other_threads_the_work_is_done_here(count: int) -> None:
     assert spread(str, range(count)) == [str(n) for n in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2 * WORTHWHILE + 7])
+def test_threads_bring_everything_back_in_order(count: int) -> None:
+    assert by_threads(str, range(count)) == [str(n) for n in range(count)]
+
+
+def test_an_error_in_a_thread_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        by_threads(lambda n: 1 // (n - WORTHWHILE), range(2 * WORTHWHILE))

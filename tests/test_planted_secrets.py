@@ -40,6 +40,7 @@ AUTH: Final[dict[str, dict[str, Any]]] = {
 }
 FORMATS: Final = ("json", "sarif", "github", "junit", "codequality")
 IN_STORE: Final = " ".join(STORE)
+THEIR_KEY: Final = "/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU="
 
 EVERY: Final[dict[str, tuple[str, ...]]] = {
     "init": ("init made --quiet",),
@@ -93,6 +94,12 @@ EVERY: Final[dict[str, tuple[str, ...]]] = {
         "keys generate one.key",
         "keys generate other.key -o json",
         *(f"keys list {IN_STORE} {form}" for form in ("", "-o json")),
+        f"keys add ours --path gateways {IN_STORE}",
+        f"keys add theirs --path gateways {IN_STORE} --public-key {THEIR_KEY} -o json",
+        *(
+            f"keys retire {name} --path gateways {IN_STORE} {form}"
+            for name, form in (("ours", ""), ("theirs", "-o json"))
+        ),
         *(f"keys rotate --path gateways {IN_STORE} {form}" for form in ("--dry-run", "-o json")),
         *(f"keys verify --path gateways {IN_STORE} {form}" for form in ("", "-o json")),
     ),

@@ -19,16 +19,18 @@ from hypothesis import strategies as st
 from repositories import commit
 from strategies import fleets
 
+from reconciler.books import books_of, open_books
 from reconciler.core.model import Audit, DesiredGateway, DesiredState, Feature, Gateway, Transport, VerifyPolicy
 from reconciler.core.observation import McpObservation, Observation
 from reconciler.core.planning import Terms
 from reconciler.core.problems import Location
 from reconciler.core.rollback import rollback
 from reconciler.core.safety import Limits
+from reconciler.core.signatures import signatures
 from reconciler.core.signing import Keyring, generate, load_private_key
-from reconciler.engine import Engine, signatures
+from reconciler.engine import Engine
 from reconciler.errors import StoreError
-from reconciler.recording import Recorder, history_of, journal_of, read_entry, record_verified
+from reconciler.recording import Recorder, read_entry, record_verified
 from reconciler.settings import Settings, Target
 from reconciler.stores import open_store
 from reconciler.stores.memory import MemoryStore
@@ -109,7 +111,8 @@ def shown(store: Store) -> dict[str, Any]:
 
 
 def entries(at: Settings) -> list[Entry]:
-    with history_of(at, create=False) as history:
+    with books_of(at, create=False) as books:
+        history = books.history if books is not None else None
         return history.entries(9) if history is not None else []
 
 
@@ -288,7 +291,8 @@ def test_the_journal_of_another_store_lies_beside_the_manifests_for_its_owner_al
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert (directory / ".gitignore").read_text() == "*\n"
     assert (directory / "journal-default.db").is_file()
-    with journal_of(at, create=False) as journal:
+    with books_of(at, create=False) as books:
+        journal = books.journal if books is not None else None
         assert journal is not None
         assert [condition.status for condition in journal.conditions()["a"]] == ["True"]
 
@@ -318,7 +322,8 @@ def test_an_sqlite_store_without_a_history_keeps_its_conditions(tmp_path: Path) 
     at = settings_for(tmp_path, url, keep=0)
     with closing(open_store(url, create=True)) as store:
         assert applied(at, engine(store), wanted([gateway("a")])).id == 0
-    with journal_of(at, create=False) as journal:
+    with books_of(at, create=False) as books:
+        journal = books.journal if books is not None else None
         assert journal is not None
         assert list(journal.conditions()) == ["a"]
     assert entries(at) == []
@@ -336,13 +341,15 @@ def test_what_is_gone_is_forgotten_and_what_was_restored_is_of_the_revision_it_h
     at, over = settings_for(tmp_path), engine(MemoryStore())
     applied(at, over, wanted([gateway("a"), gateway("b")], revision="main@sha1:1111"))
     applied(at, over, wanted([gateway("b", description="new")], revision="main@sha1:2222"))
-    with journal_of(at, create=False) as journal:
+    with books_of(at, create=False) as books:
+        journal = books.journal if books is not None else None
         assert journal is not None
         assert {name: each[0].observed_revision for name, each in journal.conditions().items()} == {
             "b": "main@sha1:2222"
         }
     rolled_back(at, over, 2)
-    with journal_of(at, create=False) as journal:
+    with books_of(at, create=False) as books:
+        journal = books.journal if books is not None else None
         assert journal is not None
         assert {name: each[0].observed_revision for name, each in journal.conditions().items()} == {
             "a": "main@sha1:1111",
@@ -360,5 +367,6 @@ def test_a_bundle_that_a_key_signed_which_is_not_trusted_does_not_come_back(tmp_
 
 
 def test_nothing_seen_is_nothing_to_write_down(tmp_path: Path) -> None:
-    record_verified(settings_for(tmp_path), (), NOW)
+    with closing(open_books(tmp_path / "x.db", create=False)) as books:
+        record_verified(books, (), NOW)
     assert list(tmp_path.iterdir()) == []

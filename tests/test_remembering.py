@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.books import open_books
 from reconciler.core.records import GENESIS, Head, Memory
 from reconciler.core.signing import Keyring, Role, TrustedKey, generate, load_private_key
 from reconciler.errors import StoreError
-from reconciler.ledger import Ledger, open_ledger
 from reconciler.remembering import VerifiedRows, remembered, verified_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from reconciler.ledger import Ledger
 
 ROWS = {bytes([number]) * 32 for number in range(5)}
 HEAD = Head(3, "ab" * 32)
@@ -115,14 +117,14 @@ def test_a_ledger_that_is_lost_makes_every_unknown_row_old(tmp_path: Path) -> No
 
     @contextmanager
     def opened() -> Iterator[Ledger | None]:
-        yield open_ledger(tmp_path / "x.db", "", create=False)
+        yield open_books(tmp_path / "x.db", "", create=False).ledger
 
     with remembered(kept, opened) as (_, precedents):
         assert precedents.is_superseded("a", "anything")
 
     @contextmanager
     def elsewhere() -> Iterator[Ledger | None]:
-        yield open_ledger(tmp_path / "x.db", "https://platform.example", create=False)
+        yield open_books(tmp_path / "x.db", "https://platform.example", create=False).ledger
 
     with remembered(kept, elsewhere) as (_, precedents):
         assert not precedents.is_superseded("a", "anything"), "a ledger outside of the store may be on another machine"
@@ -133,7 +135,7 @@ def test_a_ledger_that_cannot_be_read_is_an_error_once_it_is_asked(tmp_path: Pat
 
     @contextmanager
     def opened() -> Iterator[Ledger | None]:
-        yield open_ledger(tmp_path / "x.db", "", create=False)
+        yield open_books(tmp_path / "x.db", "", create=False).ledger
 
     with remembered(None, opened) as (_, precedents), pytest.raises(StoreError):
         precedents.has_entries()

@@ -72,9 +72,15 @@ class FakeVault:
         return _data(name=name, type=kind, latest_version=len(versions), keys=versions, derived=False)
 
     def _sign(self, name: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        if "batch_input" in body:
+            results = [self._signed(name, each) for each in body["batch_input"]]
+            return _data(batch_results=[{**each, "reference": ""} for each in results])
+        return _data(**self._signed(name, body))
+
+    def _signed(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         version = body.get("key_version") or len(self.keys[name])
         signature = self.keys[name][version - 1].sign(base64.b64decode(body["input"]))
-        return _data(signature=f"vault:v{version}:{base64.b64encode(signature).decode()}", key_version=version)
+        return {"signature": f"vault:v{version}:{base64.b64encode(signature).decode()}", "key_version": version}
 
 
 def _errors(status: int, *messages: str) -> tuple[int, bytes]:

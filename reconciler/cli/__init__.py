@@ -41,7 +41,22 @@ _COMMANDS: Final = {
     "demo": ("reconciler.cli.demo:demo", "The whole story in a minute, on this machine."),
 }
 
-_EPILOG: Final = """\b
+EXIT_CODES: Final = {
+    0: ("done, in sync", "Nothing."),
+    1: ("operational error", "A store, a key, a file or a server could not be had: the message says which. Try again."),
+    2: ("changes", "It worked, and there are some. Only with `--detailed-exitcode`, and of `lock --check`."),
+    3: ("invalid input", "Manifests, PEM files, settings or words are wrong: each with its place and its fix."),
+    4: ("refused by a guard", "Nothing was written. The message has the figures, and the way past if it is meant."),
+    5: ("applied in part", "Some were written, others not. The next apply finishes the job."),
+    6: ("verification failed", "Written, or held: an upstream does not answer as promised. The message says why."),
+    USAGE: ("usage", "No such command or option: see `--help`."),
+    75: ("busy", "Somebody else writes, or has the right to. Nothing was written; try again."),
+    INTERRUPTED: ("interrupted", "By Ctrl-C. What was not finished, the next apply finishes."),
+}
+"""What every command may end with: the name, and what to do about it. `docs/exit-codes.md` is made from it."""
+
+_CODES: Final = "\n".join(f"  {code:>3}  {name}" for code, (name, _) in EXIT_CODES.items())
+_EPILOG: Final = f"""\b
 A first minute:
   reconciler init gateways-repo
   reconciler validate gateways-repo
@@ -54,9 +69,7 @@ Shell completion (bash; zsh and fish likewise):
 
 \b
 Exit codes:
-  0 done, in sync   1 operational error   2 changes (--detailed-exitcode)
-  3 invalid input   4 refused by a guard  5 applied in part
-  6 applied, but verification failed      64 usage   75 busy   130 interrupted
+{_CODES}
 """
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import click
 
-from reconciler.cli.options import Voice, Where, command_line, voice, where
+from reconciler.cli.options import Voice, Where, path_options, voice, where
 from reconciler.cli.probing import ProgressProber, vantage
 from reconciler.cli.reconcile import Scope, scope
 from reconciler.core.hostile import printable
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from reconciler.cli.reconcile import Answer, Session
     from reconciler.core.model import Served, ToolCall, Waited
     from reconciler.core.planfile import SavedPlan, TargetPlan
+    from reconciler.core.result import Result
     from reconciler.core.routes import Resolved
-    from reconciler.engine import OnError, Result
+    from reconciler.core.verification import Verified
+    from reconciler.engine import OnError
     from reconciler.recording import Recorded
     from reconciler.settings import Settings
 
@@ -182,6 +184,7 @@ def _as_planned(where: Where, saved: SavedPlan) -> tuple[Where, Scope]:
 
 
 def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, how: How) -> int:
+    from reconciler import uptake
     from reconciler.cli.reconcile import begin, over_targets, session
 
     run = begin(where, scope, voice, how.environ)
@@ -193,40 +196,45 @@ def _apply(where: Where, scope: Scope, voice: Voice, saved: SavedPlan | None, ho
             if plans is not None:
                 _refuse_what_moved(opened, plans.get(settings.target.name))
             if how.prove_with is not None:
-                opened.engine.tool_caller()
+                uptake.tool_caller(opened.engine)
             if how.broker and len(run.settings.targets) == 1:
-                opened.engine.broker_reader()
-            return _carry_out(opened, voice, how)
+                uptake.broker_reader(opened.engine)
+            one = replace(where, target=settings.target.name) if len(run.settings.targets) > 1 else where
+            return _carry_out(opened, voice, how, path_options(one))
 
     code = over_targets(run, work)
     if code != GuardError.exit_code:
-        voice.say(f"Next: reconciler status{_store_options(where)}")
+        voice.say(f"Next: reconciler status{path_options(where)}")
     return code
 
 
-def _carry_out(session: Session, voice: Voice, how: How) -> Answer:
+def _carry_out(session: Session, voice: Voice, how: How, there: str) -> Answer:
+    from reconciler import uptake
     from reconciler.clock import now
     from reconciler.composition import audit
+    from reconciler.core.preflight import looked_at_least
     from reconciler.recording import Recorder
 
     by = audit(os.environ, session.now)
-    prober = ProgressProber(voice, os.environ, session.now, how.resolved) if how.verify else None
+    prober = ProgressProber(voice, os.environ, session.now, how.resolved)
+    desired = session.desired if how.verify else looked_at_least(session.desired, session.planned.changes)
     recorder = Recorder(session.settings, session.engine, now, by)
-    begun, before = time.monotonic(), session.engine.waited()
-    recorded = recorder.apply(session.planned, session.desired, prober, on_error=how.on_error)
-    calls = session.engine.call_tool(recorded.result, how.prove_with) if how.prove_with is not None else ()
+    begun, before = time.monotonic(), uptake.waited(session.engine)
+    recorded = recorder.apply(session.planned, desired, prober, on_error=how.on_error)
+    calls = uptake.call_tool(session.engine, recorded.result, how.prove_with) if how.prove_with is not None else ()
     if how.broker:
         voice.say(f"Waiting for the broker at {shown_url(how.broker)} …")
-    served = session.engine.served(recorded.result)
-    took, waited = time.monotonic() - begun, session.engine.waited().since(before)
-    tell_interrupted(recorded, voice)
-    document = {**_report(session, recorded.result, voice), "id": recorded.id or None}
+    served = uptake.served(session.engine, recorded.result)
+    took, waited = time.monotonic() - begun, uptake.waited(session.engine).since(before)
+    tell_interrupted(recorded, voice, there)
+    seen = session.engine.examiner.examined_changes(recorded.result, session.desired)
+    document = {**_report(session, recorded.result, seen, voice), "id": recorded.id or None}
     document |= _report_platform(calls, waited, took, voice)
     document |= _report_served(served, voice)
     if recorded.id:
-        voice.say(f"Recorded as apply {recorded.id}: `reconciler history show {recorded.id}`")
+        voice.say(f"Recorded as apply {recorded.id}: `reconciler history show {recorded.id}{there}`")
     unusable = _is_unproved(calls) or any(each.status != "ready" for each in served)
-    return exit_code(recorded.result) or (6 if unusable else 0), document
+    return exit_code(recorded.result, seen) or (6 if unusable else 0), document
 
 
 def _is_unproved(calls: Sequence[ToolCall]) -> bool:
@@ -235,12 +243,11 @@ def _is_unproved(calls: Sequence[ToolCall]) -> bool:
     return "failed" in found or found == {"absent"}
 
 
-def tell_interrupted(recorded: Recorded, voice: Voice) -> None:
+def tell_interrupted(recorded: Recorded, voice: Voice, there: str) -> None:
     """Say which earlier applies never came to their end."""
     for number in recorded.interrupted:
-        voice.say(
-            f"note: apply {number} was interrupted; `reconciler history show {number}` says what it was about to do"
-        )
+        show = f"`reconciler history show {number}{there}`"
+        voice.say(f"note: apply {number} was interrupted; {show} says what it was about to do")
 
 
 def _refuse_what_moved(session: Session, saved: TargetPlan | None) -> None:
@@ -267,46 +274,41 @@ def _refuse_strangers(session: Session, scope: Scope) -> None:
         raise InputError(f"the store holds no {', '.join(absent)}", fix="`reconciler apply` creates it")
 
 
-def exit_code(result: Result) -> int:
-    """Return the exit code that says how the apply went."""
+def exit_code(result: Result, seen: Sequence[Verified]) -> int:
+    """Return the exit code that says how the apply went; `seen` is what is known of the upstreams it looked at."""
     if result.refused:
         return 4
     troubled = [outcome for outcome in result.outcomes if outcome.status != "applied"]
-    held = {observation.name for observation in result.observations if not observation.ok}
-    if any(outcome.status == "failed" or outcome.name not in held for outcome in troubled):
+    failing = result.held.union(each.name for each in seen if not each.ready)
+    if any(outcome.status == "failed" or outcome.name not in failing for outcome in troubled):
         return 5 if result.count("applied") else 1
-    if held:
+    if failing:
         return 6
     return 5 if result.plan.conflicts else 0
 
 
-def _store_options(where: Where) -> str:
-    paths = "".join(f" --path {path}" for path in where.paths)
-    return f"{paths}{command_line(replace(where, paths=()))}"
-
-
-def _report(session: Session, result: Result, voice: Voice) -> dict[str, Any]:
-    """Print what was done for people, and return it for machines."""
+def _report(session: Session, result: Result, seen: Sequence[Verified], voice: Voice) -> dict[str, Any]:
+    """Print what was done for people, or return it for machines."""
     from reconciler.cli.reconcile import context
     from reconciler.reports import outcomes, upstreams
     from reconciler.reports import plan as plan_report
 
     around = context(session, result.verdicts)
-    seen = session.engine.examined_changes(result, session.desired)
-    if voice.format == "text":
-        if len(result.plan.changes) <= _SHOWN or result.refused:
-            voice.report(plan_report.as_text(result.plan, around, voice.style))
-        else:
-            voice.report(plan_report.summary(result.plan))
-        if result.outcomes:
-            voice.report("\n" + outcomes.as_text(result.outcomes, voice.style))
-        if seen:
-            voice.report("\n" + upstreams.as_text(seen, session.now, voice.style))
-    return {
-        **outcomes.documents(result.outcomes),
-        "plan": plan_report.as_document(result.plan, around),
-        "verify": upstreams.as_document(seen),
-    }
+    if voice.format == "json":
+        return {
+            **outcomes.documents(result.outcomes),
+            "plan": plan_report.as_document(result.plan, around),
+            "verify": upstreams.as_document(seen),
+        }
+    if len(result.plan.changes) <= _SHOWN or result.refused:
+        voice.report(plan_report.as_text(result.plan, around, voice.style))
+    else:
+        voice.report(plan_report.summary(result.plan))
+    if result.outcomes:
+        voice.report("\n" + outcomes.as_text(result.outcomes, voice.style))
+    if seen:
+        voice.report("\n" + upstreams.as_text(seen, session.now, voice.style))
+    return {}
 
 
 def _report_served(served: Sequence[Served], voice: Voice) -> dict[str, Any]:

@@ -34,5 +34,5 @@ def drift(where: Where, voice: Voice, *, detailed_exitcode: bool) -> int:
     else:
         voice.report(report.as_text(found, applied, voice.style))
         if found:
-            voice.say(f"Next: reconciler plan{command_line(where)}, which shows what will be healed")
+            voice.say(f"Next: reconciler plan{command_line(where)}")
     return 2 if detailed_exitcode and found else 0

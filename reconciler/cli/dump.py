@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from reconciler.cli.options import Voice, Where, command_line, settings_of, voice, where
+from reconciler.cli.options import Voice, Where, command_line, path_options, settings_of, voice, where
 from reconciler.errors import InputError
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def _advise(dumped: _Dump, where: Where, voice: Voice) -> None:
     voice.say(f"Next: reconciler plan{command_line(where)}")
     gateways = dumped.wanted.gateways
     if unowned := [name for name in export.written if gateways[name].stamp is None]:
-        words = command_line(replace(where, paths=()))
-        voice.say(f"  reconciler adopt {_names(unowned, ' ')} --path {where.paths[0]}{words}")
+        voice.say(f"  reconciler adopt {_names(unowned, ' ')}{path_options(where)}")
     if _others(dumped):
         voice.say(f"{_names(_others(dumped))}: another owner's, so a plan calls them conflicts until he gives them up")
 

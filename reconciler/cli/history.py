@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reconciler.cli.options import Voice, Where, settings_of, voice, where
+from reconciler.cli.options import Voice, Where, path_options, settings_of, voice, where
+from reconciler.cli.probing import ProgressProber, vantage
 from reconciler.cli.reconcile import Scope, limits
 from reconciler.core.hostile import printable
 from reconciler.errors import InputError
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.core.history import Entry
-    from reconciler.core.model import Certificate
+    from reconciler.core.model import Certificate, DesiredGateway
     from reconciler.core.rollback import Rollback
+    from reconciler.core.routes import Resolved
     from reconciler.core.verification import Verified
     from reconciler.engine import Engine
     from reconciler.ledger import Ledger
@@ -64,11 +66,11 @@ def history(
         raise click.UsageError("--since says what --verify has to find")
     if head or verify:
         return _tell_ledger(settings_of(where), voice, verify=verify, since=since)
-    from reconciler.recording import history_of
+    from reconciler.books import books_of
     from reconciler.reports import history as report
 
-    with history_of(settings_of(where), create=False) as opened:
-        entries = opened.entries(limit) if opened is not None else []
+    with books_of(settings_of(where), create=False) as books:
+        entries = books.history.entries(limit) if books is not None else []
     if voice.format == "json":
         voice.document(report.as_document(entries))
     else:
@@ -113,6 +115,7 @@ Examples:
 @limits
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--verify/--no-verify", default=True, help="Look at the upstreams that were written. [verify]")
+@vantage
 @voice("json")
 def rollback(
     where: Where,
@@ -122,11 +125,14 @@ def rollback(
     id: int,  # noqa: A002 - as above
     dry_run: bool,
     verify: bool,
+    resolved: Resolved,
 ) -> int:
     """Bring the rows that an apply changed back to what they were before: planned, guarded and recorded like an apply.
 
     A row that a newer apply changed is left alone: roll that back first. A CA bundle comes back only if a trusted key
     signed it then. Git is not touched: the next apply makes everything what git says, so revert the commit as well.
+    Upstreams are looked at as by an apply, before and after; the manifests say how, so give them with --path where
+    there is no reconciler.yaml.
 
     Exit 4: refused, nothing written. 5: some rows were left alone. 6: done, but an upstream does not answer.
     """
@@ -141,7 +147,8 @@ def rollback(
         rolling = _Rolling(settings, engine, entry, _planned(engine, entry), voice, now())
         if dry_run or not rolling.undone.plan.changes:
             return rolling.preview()
-        return rolling.carry_out(where, verify=verify)
+        prober = ProgressProber(voice, os.environ, rolling.now, resolved)
+        return rolling.carry_out(where, prober, verify=verify)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,45 +172,43 @@ class _Rolling:
             return 4
         return 0 if self.undone.plan.changes or self._complete else 4
 
-    def carry_out(self, where: Where, *, verify: bool) -> int:
-        """Do it, look at what was written, and return how it went."""
+    def carry_out(self, where: Where, prober: ProgressProber, *, verify: bool) -> int:
+        """Do it, look at upstreams before and after, and return how it went."""
         from reconciler.cli.apply import exit_code, tell_interrupted
         from reconciler.clock import now
         from reconciler.composition import audit
         from reconciler.core.model import DesiredState
+        from reconciler.core.preflight import looked_at_least, puts_back_on
+        from reconciler.core.verification import policy_of
         from reconciler.recording import Recorder
 
+        changes = self.undone.plan.changes
+        reviewed = DesiredState(self._reviewed(where))
+        desired = reviewed if verify else looked_at_least(reviewed, changes)
+        looks = verify or any(puts_back_on(change, policy_of(reviewed, change.name)) for change in changes)
         recorder = Recorder(self.settings, self.engine, now, audit(os.environ, self.now))
-        recorded = recorder.apply(self.undone.plan, DesiredState({}), None, rollback_of=self.entry.id)
-        tell_interrupted(recorded, self.voice)
-        seen = self._look(recorded, where) if verify else ()
+        recorded = recorder.apply(self.undone.plan, desired, prober if looks else None, rollback_of=self.entry.id)
+        tell_interrupted(recorded, self.voice, path_options(where))
+        seen = self.engine.examiner.examined_changes(recorded.result, reviewed)
         self._report(recorded, recorded.result.verdicts, seen)
         if recorded.result.count("applied"):
             self._say_what_git_says()
-        code = exit_code(recorded.result)
-        if code == 0 and not all(each.ready for each in seen):
-            return 6
+        code = exit_code(recorded.result, seen)
         return code or (0 if self._complete else 5)
+
+    def _reviewed(self, where: Where) -> Mapping[str, DesiredGateway]:
+        """Return the gateways as git has them. A tree that cannot be read keeps nobody from rolling back."""
+        from reconciler.composition import reviewed_gateways
+
+        try:
+            return reviewed_gateways(self.settings, self.now, where.paths)
+        except InputError as error:
+            self.voice.say(f"warning: what git asks of upstreams is not known, so none of them has to work: {error}")
+            return {}
 
     @property
     def _complete(self) -> bool:
         return not (self.undone.left or self.undone.plan.held_back)
-
-    def _look(self, recorded: Recorded, where: Where) -> tuple[Verified, ...]:
-        """Look at what was written as `reconciler verify` does: pre-images say nothing about where secrets may go."""
-        from reconciler.cli.probing import ProgressProber
-        from reconciler.composition import reviewed_gateways
-        from reconciler.core.model import Action
-        from reconciler.recording import record_verified
-
-        outcomes = recorded.result.outcomes
-        names = {each.name for each in outcomes if each.status == "applied" and each.action is not Action.DELETE}
-        if not names:
-            return ()
-        reviewed = reviewed_gateways(self.settings, self.now, where.paths)
-        seen = self.engine.verify(reviewed, names, ProgressProber(self.voice, os.environ, self.now))
-        record_verified(self.settings, seen, self.now)
-        return seen
 
     def _report(self, recorded: Recorded | None, verdicts: Sequence[Any], seen: Sequence[Verified]) -> None:
         from reconciler.cli.reconcile import around
@@ -248,11 +253,11 @@ class _Rolling:
 
 def _tell_ledger(settings: Settings, voice: Voice, *, verify: bool, since: str | None) -> int:
     """Print the head of the ledger, once its chain was checked where that is asked for."""
+    from reconciler.books import ledger_of
     from reconciler.core.records import Head
-    from reconciler.recording import ledger_of
     from reconciler.reports import history as report
 
-    with ledger_of(settings, create=False) as ledger:
+    with ledger_of(settings) as ledger:
         now = ledger.head() if ledger is not None else Head()
         if verify:
             _demand_whole(ledger, since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ def init(directory: Path, owner: str | None, voice: Voice) -> int:
     for file in files:
         note = "  (private, not for git)" if file == KEY_FILE else ""
         voice.report(f"{voice.style('+', 'green')} {directory / file}{note}")
-    place = "" if directory == Path() else f" {directory}"
+    place = "" if directory == Path() else f" {shlex.quote(str(directory))}"
     voice.say("")
     voice.say(f"Next: edit {directory / 'gateways/example.yaml'}, then")
     voice.say(f"  reconciler validate{place}")

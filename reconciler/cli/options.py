@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -194,7 +195,7 @@ def settings_of(where: Where) -> Settings:
 
 
 def command_line(where: Where) -> str:
-    """Return the options that lead to the same manifests and store, for the next command in a hint."""
+    """Return what leads to the same manifests and store, for the next command in a hint, as a shell reads it."""
     words = [str(path) for path in where.paths]
     if where.config is not None:
         words += ["--config", str(where.config)]
@@ -202,4 +203,10 @@ def command_line(where: Where) -> str:
         words += ["--target", where.target]
     if where.store is not None:
         words += ["--store", where.store]
-    return "".join(f" {word}" for word in words)
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def path_options(where: Where) -> str:
+    """Return the same for a command that takes manifests by `--path`."""
+    paths = "".join(f" --path {shlex.quote(str(path))}" for path in where.paths)
+    return f"{paths}{command_line(replace(where, paths=()))}"

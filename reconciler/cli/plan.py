@@ -109,7 +109,8 @@ def plan(
         write_output(path, as_json(joined(documents)) if name == "json" else "\n".join(texts[name]))
     if out is not None:
         _save(out, where, scope, saved)
-        voice.say(f"Next: reconciler apply {out}{_store_option(where)}")
+        there = command_line(Where(paths=(out,), store=where.store))
+        voice.say(f"Next: reconciler apply{there}")
     elif base is None and any(target.rows for target, _ in saved):
         voice.say(f"Next: reconciler apply{command_line(where)}{scope.command_line()}")
     return code
@@ -125,11 +126,15 @@ def _name(run: Run, settings: Settings, base: str | None) -> str:
 
 
 def _against_store(run: Run, settings: Settings) -> tuple[Plan, Context]:
-    from reconciler.cli.reconcile import context, session
+    from reconciler.cli.reconcile import context, session, warn
     from reconciler.core.safety import judge
 
     with session(run, settings, write=False) as opened:
-        return opened.planned, context(opened, judge(opened.planned, opened.engine.limits))
+        foreseen = opened.engine.foreseen(opened.planned, opened.desired)
+        refused = settings.levels.judge(foreseen, run.now.date(), whole=False).problems
+        warn(run.voice, replace(opened.desired, problems=refused))
+        plain = context(opened, judge(opened.planned, opened.engine.limits))
+        return opened.planned, replace(plain, problems=(*plain.problems, *refused))
 
 
 def _two_trees(run: Run, base: str, head: str | None) -> tuple[Tree, Tree]:
@@ -208,7 +213,3 @@ def _save(path: Path, where: Where, scope: Scope, saved: list[tuple[TargetPlan, 
         targets=tuple(target for target, _ in saved),
     )
     write_output(path, as_json(as_document(plan, [report for _, report in saved])))
-
-
-def _store_option(where: Where) -> str:
-    return f" --store {where.store}" if where.store is not None else ""

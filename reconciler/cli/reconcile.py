@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -50,11 +51,17 @@ class Scope:
 
     def command_line(self) -> str:
         """Return the options that give the same scope, for the next command in a hint."""
-        words = ["--prune"] if self.prune else []
-        words += ["--allow-unsigned"] if self.allow_unsigned else []
-        words += [f"-l {pair}" for pair in self.selector]
+        flags = ("prune", "allow_unsigned", "allow_empty")
+        words = [_option(name) for name in flags if getattr(self, name)]
+        words += [f"-l {shlex.quote(pair)}" for pair in self.selector]
         words += [f"--policy {self.policy}"] if self.policy else []
+        numbers = {name: getattr(self, name) for name in ("max_delete_percent", "max_update_percent", "max_deletes")}
+        words += [f"{_option(name)} {number}" for name, number in numbers.items() if number is not None]
         return "".join(f" {word}" for word in words)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _pairs(_context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]) -> tuple[str, ...]:
@@ -261,8 +268,10 @@ def context(session: Session, verdicts: Sequence[Verdict]) -> Context:
     """Return what stands around the plan in a report, with what is known of the tools behind its gateways."""
     from dataclasses import replace
 
+    from reconciler.core.preflight import proviso, puts_back_on
     from reconciler.core.toolchanges import locked_names, since_seen
-    from reconciler.recording import seen_tools
+    from reconciler.core.verification import policy_of
+    from reconciler.recording import other_tools, seen_tools
     from reconciler.settings import shown_store
 
     store = shown_store(session.settings.target.store)
@@ -270,7 +279,11 @@ def context(session: Session, verdicts: Sequence[Verdict]) -> Context:
     tools = {**locked_names(session.desired), **seen}
     deltas = since_seen(session.desired, seen)
     plain = around(store, session.now, verdicts, session.desired, session.planned)
-    return replace(plain, tools=tools, tool_deltas=deltas)
+    changes = session.planned.changes
+    back_on = [each.name for each in changes if puts_back_on(each, policy_of(session.desired, each.name))]
+    known = other_tools(session.settings, back_on) if back_on else {}
+    provisos = {name: proviso(known.get(name, "")) for name in back_on}
+    return replace(plain, tools=tools, tool_deltas=deltas, provisos=provisos)
 
 
 def around(target: str, now: datetime, verdicts: Sequence[Verdict], desired: DesiredState, plan: Plan) -> Context:

@@ -30,17 +30,16 @@ def status(name: str | None, where: Where, voice: Voice) -> int:
 
     What stands in the store is read and checked now; what was observed at the upstreams is of the last verification.
     """
+    from reconciler.books import books_of
     from reconciler.clock import now
     from reconciler.composition import build_engine
-    from reconciler.recording import history_of, journal_of
     from reconciler.reports import status as report
 
     moment = now()
     settings = settings_of(where)
-    with history_of(settings, create=False) as history:
-        last = history.last_apply() if history else None
-    with build_engine(settings, os.environ, write=False) as engine, journal_of(settings, create=False) as journal:
-        conditions, sightings = (journal.conditions(), journal.observations()) if journal else ({}, {})
+    with build_engine(settings, os.environ, write=False) as engine, books_of(settings, create=False) as books:
+        last = books.history.last_apply() if books else None
+        conditions, sightings = (books.journal.conditions(), books.journal.observations()) if books else ({}, {})
         standings = engine.standings(conditions, sightings, moment)
     chosen = [standing for standing in standings if name in (None, standing.name)]
     if name is not None and not chosen:

@@ -42,7 +42,7 @@ _COUNTED: Final = {"error": ("error",), "warning": ("error", "warning"), "info":
 Examples:
   reconciler validate                    the tree named in reconciler.yaml, or this directory
   reconciler validate gateways/          a directory
-  reconciler validate a.yaml b.yaml      some files (as a pre-commit hook does)
+  reconciler validate a.yaml b.yaml      some files, by themselves
   reconciler validate -o json | jq .     for machines
   reconciler validate -o github --changed-since origin/main --output-file sarif=reconciler.sarif
 """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import Change, LiveGateway, LiveState
-    from reconciler.core.planning import Signatures
+    from reconciler.core.signatures import Signatures
     from reconciler.core.signing import Keyring
 
 

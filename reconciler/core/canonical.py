@@ -72,6 +72,20 @@ def reference_document(reference: SecretReference | None) -> Document | None:
     return {reference.kind: reference.name}
 
 
+@lru_cache(maxsize=16_384)
+def gateway_json(gateway: Gateway) -> bytes:
+    """Return the canonical JSON of the gateway's document, in UTF-8.
+
+    A row may hold anything, text that no manifest could give included; it has bytes, too, that nobody ever signed.
+    """
+    return canonical_json(document(gateway)).encode(errors="surrogatepass")
+
+
+def gateway_digest(gateway: Gateway) -> str:
+    """Return `sha256:<hex>` of the canonical JSON of the gateway's document."""
+    return f"sha256:{sha256(gateway_json(gateway)).hexdigest()}"
+
+
 @lru_cache(maxsize=4096)
 def text_digest(text: str) -> str:
     """Return `sha256:<hex>` of the UTF-8 bytes of `text`, or the empty string for no text."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import gateway_digest
 from reconciler.core.model import LiveGateway, LiveState, Stamp
-from reconciler.core.planning import Signatures
+from reconciler.core.signatures import Signatures
 
 if TYPE_CHECKING:
     from reconciler.core.model import DesiredGateway, DesiredState
@@ -24,6 +24,6 @@ def as_live(base: DesiredState, owner: str) -> LiveState:
 
 
 def _as_applied(wanted: DesiredGateway, owner: str, revision: str) -> LiveGateway:
-    content = digest(document(wanted.gateway))
+    content = gateway_digest(wanted.gateway)
     stamp = Stamp(owner, wanted.location.file, revision, content, wanted.protected)
     return LiveGateway(wanted.gateway, "", stamp, content)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import gateway_digest
 from reconciler.core.model import Reason
 from reconciler.core.tampering import Finding, finding, in_store
 
 if TYPE_CHECKING:
     from reconciler.core.model import LiveGateway, LiveState
-    from reconciler.core.planning import Signatures
+    from reconciler.core.signatures import Signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,6 @@ def _drifted(row: LiveGateway, signatures: Signatures) -> Drifted | None:
         return None
     if (evidence := finding(row, signatures)) is not None:
         return Drifted(row.gateway.name, Reason.TAMPERING, stamp.manifest, stamp.revision, evidence)
-    if stamp.digest != digest(document(row.gateway)):
+    if stamp.digest != gateway_digest(row.gateway):
         return Drifted(row.gateway.name, Reason.DRIFT, stamp.manifest, stamp.revision)
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import document, gateway_digest
 from reconciler.core.model import (
     Action,
     Auth,
@@ -101,13 +101,13 @@ def mark_written(change: Change) -> str:
     """Return the mark of the row as a change leaves it, empty for a delete."""
     if change.after is None:
         return ""
-    content = change.stamp.digest if change.stamp is not None else digest(document(change.after))
+    content = change.stamp.digest if change.stamp is not None else gateway_digest(change.after)
     return _mark(content, change.signature, change.stamp)
 
 
 def mark_held(found: LiveGateway) -> str:
     """Return the mark of a row as the store holds it: another one as soon as anybody changes what matters of it."""
-    return _mark(digest(document(found.gateway)), found.signature, found.stamp)
+    return _mark(gateway_digest(found.gateway), found.signature, found.stamp)
 
 
 def _mark(content: str, signature: str, stamp: Stamp | None) -> str:

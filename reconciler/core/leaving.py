@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reconciler.core.model import DesiredState, LiveGateway, LiveState, Stamp
-    from reconciler.core.planning import Signatures, Terms
+    from reconciler.core.planning import Terms
+    from reconciler.core.signatures import Signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,6 @@ def resigned(found: LiveGateway, stamp: Stamp, reason: Reason, signatures: Signa
         after=found.gateway,
         signature=signatures.expected(found.gateway.ca_certificate),
         stamp=stamp,
-        record=signatures.record(found.gateway, stamp),
     )
 
 

@@ -11,10 +11,10 @@ whoever kept the head of an earlier day. Values only: `reconciler.ledger` keeps 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from reconciler.core.canonical import canonical_json
 from reconciler.core.model import Action
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["signed", "gone", "withdrawn", "finished"]
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """One line. `apply` is the id in the history, `digest` that of the signed payload, `at` ISO 8601 in UTC.
 
     `store` is empty where the ledger lies in the store itself, and can be of no other.
@@ -58,7 +57,7 @@ class Past:
 
 def link(previous: str, entry: LedgerEntry) -> str:
     """Return the hash of an entry after the one whose hash is `previous`: 64 lower-case hex digits."""
-    return sha256(f"{previous}\n{canonical_json(asdict(entry))}".encode(errors="surrogatepass")).hexdigest()
+    return sha256(f"{previous}\n{canonical_json(entry._asdict())}".encode(errors="surrogatepass")).hexdigest()
 
 
 def chained(head: Head, entries: Iterable[LedgerEntry]) -> Iterator[tuple[LedgerEntry, str]]:
@@ -84,11 +83,11 @@ def begun(first: LedgerEntry, changes: Sequence[Change], key_id: str) -> Iterato
     seq = count(first.seq)
     for change in changes:
         if change.action is Action.DELETE or change.held_as != change.name:
-            yield replace(first, seq=next(seq), kind="gone", name=change.held_as)
+            yield first._replace(seq=next(seq), kind="gone", name=change.held_as)
         if change.after is not None and change.stamp is not None and change.record:
             digest, revision = payload_digest(change.after, change.stamp), change.stamp.revision
-            yield replace(
-                first, seq=next(seq), kind="signed", name=change.name, revision=revision, digest=digest, key_id=key_id
+            yield first._replace(
+                seq=next(seq), kind="signed", name=change.name, revision=revision, digest=digest, key_id=key_id
             )
 
 
@@ -97,8 +96,8 @@ def ended(first: LedgerEntry, changes: Sequence[Change], outcomes: Sequence[Outc
     seq = count(first.seq)
     for change, outcome in zip(changes, outcomes, strict=True):
         for name in sorted({change.name, change.held_as}) if outcome.status != "applied" else ():
-            yield replace(first, seq=next(seq), kind="withdrawn", name=name)
-    yield replace(first, seq=next(seq), kind="finished")
+            yield first._replace(seq=next(seq), kind="withdrawn", name=name)
+    yield first._replace(seq=next(seq), kind="finished")
 
 
 def is_superseded(past: Sequence[Past], digest: str) -> bool:

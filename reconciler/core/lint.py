@@ -7,9 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.contextforge_platform import audience
 from reconciler.core.hostile import printable
 from reconciler.core.leftovers import check_leftovers, check_locks
-from reconciler.core.platforms import audience, check_platforms
+from reconciler.core.platforms import check_platforms
 from reconciler.core.problems import Problem, Rule, Severity
 from reconciler.core.targets import Membership, check_targets, sharing
 

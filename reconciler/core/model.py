@@ -203,6 +203,10 @@ class DesiredGateway:
     suspension: Suspension | None = None
     ca_from: CaReference | None = None
 
+    def suspended(self, now: datetime) -> Suspension | None:
+        """Return the suspension that is in force, if one is."""
+        return self.suspension if self.suspension is not None and self.suspension.until > now else None
+
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import digest, gateway_digest
 from reconciler.errors import InputError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _row(change: Change) -> Row:
         name=change.name,
         action=change.action.value,
         before=change.before.token if change.before else "",
-        after=digest(document(change.after)) if change.after else "",
+        after=gateway_digest(change.after) if change.after else "",
         signature=change.signature,
     )
 

@@ -13,10 +13,10 @@ no       yes     other    not ours: not even mentioned
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import digest, gateway_digest
 from reconciler.core.leaving import Orphan, orphans, signed_again, unwanted, was_signed
 from reconciler.core.model import Action, Change, Gateway, Reason, Stamp
 from reconciler.core.records import RecordStatus, with_stamp
@@ -25,8 +25,9 @@ from reconciler.core.tampering import Finding, finding, in_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from reconciler.core.model import DesiredGateway, DesiredState, LiveGateway, LiveState
+    from reconciler.core.model import DesiredGateway, DesiredState, LiveGateway, LiveState, Suspension
     from reconciler.core.problems import Location
+    from reconciler.core.signatures import Signatures
 
 Policy = Literal["sync", "upsert-only", "create-only"]
 """What a target permits: everything; no deletions; no updates either. As external-dns has it."""
@@ -37,7 +38,7 @@ PERMITTED: Mapping[Policy, frozenset[Action]] = {
     "create-only": frozenset({Action.CREATE}),
 }
 
-_FIELDS = tuple(field.name for field in fields(Gateway))
+_FIELDS = tuple(each.name for each in fields(Gateway))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,9 @@ class Drift:
 class Plan:
     """Everything an apply would do, as a value.
 
-    `held_back` are changes the target's policy does not permit. `existing` counts our gateways in the store, the base
-    of the guards' percentages. `checksum` is over the changes and what they start from.
+    `held_back` are changes the target's policy does not permit, `suspended` what is left alone for a while. `existing`
+    counts our gateways in the store, the base of the guards' percentages. `checksum` is over the changes and what they
+    start from.
     """
 
     changes: tuple[Change, ...]
@@ -79,6 +81,7 @@ class Plan:
     revision: str
     dirty: bool
     checksum: str
+    suspended: Mapping[str, Suspension] = field(default_factory=dict)
 
     @property
     def in_sync(self) -> bool:
@@ -91,37 +94,11 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Signatures:
-    """What planning needs to know of signatures.
-
-    `expected` gives the signature to write for a canonical bundle. `genuine` says whether a stored signature was made
-    by a trusted key over exactly that text, and `current` whether it was made by the key in use.
-
-    `record` gives the signature to write for a whole row, `standing` tells what is known of a stored one, and
-    `signed_before` whether rows of this store were signed before, as far as that is known from elsewhere. `written` is
-    told of each change that was made. `key_id` is that of the key in use, empty where there is none.
-    """
-
-    expected: Callable[[str], str]
-    genuine: Callable[[str, str], bool]
-    current: Callable[[str, str], bool]
-    record: Callable[[Gateway, Stamp], str] = lambda _gateway, _stamp: ""
-    standing: Callable[[LiveGateway], RecordStatus] = lambda _found: RecordStatus.UNKNOWN
-    signed_before: Callable[[], bool] = lambda: False
-    written: Callable[[Change], None] = lambda _change: None
-    key_id: str = ""
-
-    def without_records(self) -> Signatures:
-        """Return them for a store that has no room for records: bundles are signed and checked, rows are not."""
-        return Signatures(self.expected, self.genuine, self.current)
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """On whose behalf, and how far, a plan may go.
 
     `only` (names) and `labels` narrow it to some gateways. A narrowed plan deletes nothing: what it does not look at
-    is not absent. What is `suspended` (names) is left alone, and so is its row.
+    is not absent. What is `suspended` (by name) is left alone, and so is its row.
 
     Targets that share a store are of one family: their owners are `owner/target`, or `owner` as long as there was only
     one of them. What git moved from one of them to another is handed over where it stands.
@@ -133,7 +110,7 @@ class Terms:
     adopt: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     labels: frozenset[tuple[str, str]] = frozenset()
-    suspended: frozenset[str] = frozenset()
+    suspended: Mapping[str, Suspension] = field(default_factory=dict)
 
     @property
     def narrowed(self) -> bool:
@@ -192,6 +169,9 @@ def plan(desired: DesiredState, live: LiveState, signatures: Signatures, terms: 
         revision=desired.revision,
         dirty=desired.dirty,
         checksum=checksum(allowed),
+        suspended={
+            name: asleep for name, asleep in terms.suspended.items() if terms.only is None or name in terms.only
+        },
     )
 
 
@@ -224,7 +204,7 @@ def _is_someone_elses(found: LiveGateway, terms: Terms, signatures: Signatures, 
 
 
 def _stamp(want: DesiredGateway, owner: str, revision: str) -> Stamp:
-    return Stamp(owner, want.location.file, revision, digest(document(want.gateway)), want.protected)
+    return Stamp(owner, want.location.file, revision, gateway_digest(want.gateway), want.protected)
 
 
 def _create(want: DesiredGateway, signatures: Signatures, owner: str, revision: str) -> Change:
@@ -238,7 +218,6 @@ def _create(want: DesiredGateway, signatures: Signatures, owner: str, revision: 
         signature=signatures.expected(gateway.ca_certificate),
         stamp=stamp,
         location=want.location,
-        record=signatures.record(gateway, stamp),
     )
 
 
@@ -247,7 +226,8 @@ def _update(
 ) -> Change | None:
     differing = differing_fields(found.gateway, want.gateway)
     reason = _reason(want, found, differing, signatures)
-    differing = tuple(name for name in _FIELDS if name in differing or name in found.outdated)
+    if found.outdated:
+        differing = tuple(name for name in _FIELDS if name in differing or name in found.outdated)
     if reason is None and found.stamp is not None and found.stamp.owner != owner:
         reason = Reason.ADOPTED
     if reason is None:
@@ -263,7 +243,6 @@ def _update(
         stamp=stamp,
         fields=differing,
         location=want.location,
-        record=signatures.record(want.gateway, stamp),
     )
 
 
@@ -278,7 +257,9 @@ def _reason(
     if finding(found, signatures, status) is not None:
         return Reason.TAMPERING
     if differing:
-        return Reason.MANIFEST_CHANGED if stamp.digest == digest(document(found.gateway)) else Reason.DRIFT
+        signed = status in (RecordStatus.VALID, RecordStatus.OLDER_KEY)  # and so it is as it was written
+        as_written = signed or stamp.digest == gateway_digest(found.gateway)
+        return Reason.MANIFEST_CHANGED if as_written else Reason.DRIFT
     return _reason_without_differences(want, found, status, signatures)
 
 
@@ -347,7 +328,7 @@ def _drift_of_renamed(changes: Iterable[Change], signatures: Signatures) -> Iter
             continue
         if (evidence := finding(found, signatures)) is not None:
             yield Drift(change.name, Reason.TAMPERING, change.fields, evidence)
-        elif found.stamp.digest != digest(document(found.gateway)):
+        elif found.stamp.digest != gateway_digest(found.gateway):
             yield Drift(change.name, Reason.DRIFT, change.fields)
 
 

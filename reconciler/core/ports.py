@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from reconciler.core.model import (
         Audit,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ToolCall,
         Waited,
     )
+    from reconciler.errors import StoreError
 
 
 class Store(Protocol):
@@ -107,6 +108,21 @@ class Serving(Protocol):
 
 
 @runtime_checkable
+class Judging(Protocol):
+    """What the store of a platform that judges what it is given may offer besides: its word on what is only planned."""
+
+    def judge(self, changes: Sequence[Change]) -> Mapping[str, str]:
+        """Return why the platform would not take changes as things are, by name. Nothing is written.
+
+        Nothing is said where whoever asks may not write, and so may not have anything judged.
+
+        Raises:
+            StoreError: it could not be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class CaKeeper(Protocol):
     """What a store may offer besides: the CA certificates that its platform keeps (`tls.caFrom`)."""
 
@@ -120,6 +136,27 @@ class CaKeeper(Protocol):
         ...
 
 
+class CaListener(Protocol):
+    """Whoever wants to know when CA certificates change that a platform keeps. Called from a thread of the watch."""
+
+    def changed(self, references: frozenset[CaReference]) -> None:
+        """Look again: these may hold something else now. It is said of all of them when a watch begins (again)."""
+        ...
+
+    def broke_off(self, error: StoreError) -> None:
+        """Nothing is heard of a change for now; the watch is tried again."""
+        ...
+
+
+@runtime_checkable
+class CaWatcher(Protocol):
+    """What a `CaKeeper` may offer besides: to say when what it keeps changes, and not only when it is asked."""
+
+    def watch_ca_certificates(self, references: Collection[CaReference], listener: CaListener) -> Callable[[], None]:
+        """Watch these, whatever becomes of the store, and return what ends that."""
+        ...
+
+
 class Signer(Protocol):
     """A private Ed25519 key that may live elsewhere."""
 
@@ -130,6 +167,19 @@ class Signer(Protocol):
 
     def sign(self, payload: bytes) -> bytes:
         """Return the raw 64-byte Ed25519 signature of `payload`.
+
+        Raises:
+            SignerError: the key cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchSigner(Signer, Protocol):
+    """A signer for which many signatures at once are cheaper than one after the other."""
+
+    def sign_all(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """Return the signatures of the payloads, in order.
 
         Raises:
             SignerError: the key cannot be used.

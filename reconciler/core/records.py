@@ -17,11 +17,11 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
-from reconciler.core.canonical import canonical_json, document, text_digest
-from reconciler.core.signing import Role, key_id
+from reconciler.core.canonical import canonical_json, gateway_json, text_digest
+from reconciler.core.signing import Role, key_id, sign_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from reconciler.core.model import Change, Gateway, LiveGateway, Stamp
     from reconciler.core.ports import Signer
@@ -98,20 +98,15 @@ class Ledger(Protocol):
 
 
 def payload(gateway: Gateway, stamp: Stamp) -> bytes:
-    """Return the bytes that a record is a signature over: `DSSEv1`, the payload's type, and the payload.
-
-    A row may hold anything, text that no manifest could give included; it has bytes, too, that nobody ever signed.
-    """
-    content = {
-        "gateway": document(gateway),
-        "stamp": {
-            "owner": stamp.owner,
-            "manifest": stamp.manifest,
-            "revision": stamp.revision,
-            "protected": stamp.protected,
-        },
+    """Return the bytes that a record is a signature over: `DSSEv1`, the payload's type, and the payload."""
+    mark = {
+        "owner": stamp.owner,
+        "manifest": stamp.manifest,
+        "revision": stamp.revision,
+        "protected": stamp.protected,
     }
-    body = canonical_json(content).encode(errors="surrogatepass")
+    stamped = canonical_json(mark).encode(errors="surrogatepass")
+    body = b'{"gateway":%b,"stamp":%b}' % (gateway_json(gateway), stamped)
     return b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode("ascii"), len(body), body)
 
 
@@ -230,13 +225,21 @@ class Records:
             self._ledger is not None and self._ledger.has_entries()
         )
 
-    def sign(self, gateway: Gateway, stamp: Stamp) -> str:
-        """Return the record to write, or nothing where there is no key.
+    def signed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return the changes with the records to write, or as they are where there is no key.
 
         Raises:
             SignerError: the key cannot be used.
         """
-        return sign_record(self._signer, gateway, stamp) if self._signer is not None else ""
+        if self._signer is None:
+            return changes
+        rows = [(change.after, change.stamp) for change in changes]
+        payloads = [payload(gateway, stamp) for gateway, stamp in rows if gateway is not None and stamp is not None]
+        made = iter(sign_all(self._signer, payloads))
+        return [
+            change if change.after is None or change.stamp is None else replace(change, record=next(made).hex())
+            for change in changes
+        ]
 
     def status(self, found: LiveGateway) -> RecordStatus:
         """Return what is known of a row's record."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import gateway_digest
 from reconciler.core.history import mark_held
 from reconciler.core.model import Action, Change, Reason
 from reconciler.core.planning import PERMITTED, Plan, checksum, differing_fields
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from reconciler.core.history import Entry, Step
     from reconciler.core.model import LiveGateway, LiveState
-    from reconciler.core.planning import Signatures, Terms
+    from reconciler.core.planning import Terms
+    from reconciler.core.signatures import Signatures
 
 _MAY_BE_MADE: Final = ("applied", "failed", "")
 """The outcomes of changes that were made, or may have been; the row itself says which."""
@@ -183,7 +184,7 @@ def _may_be_touched(found: LiveGateway, step: Step, owner: str) -> bool:
 def _changed_by(found: LiveGateway) -> Why:
     if found.stamp is None:
         return Why.NOT_OURS
-    return Why.CHANGED_SINCE if found.stamp.digest == digest(document(found.gateway)) else Why.DRIFTED
+    return Why.CHANGED_SINCE if found.stamp.digest == gateway_digest(found.gateway) else Why.DRIFTED
 
 
 def _hindrance(
@@ -216,7 +217,7 @@ def _is_readable(before: LiveGateway) -> bool:
 def _restored(before: LiveGateway, found: LiveGateway | None, signatures: Signatures) -> Change:
     gateway = before.gateway
     signed = signatures.current(gateway.ca_certificate, before.signature)
-    stamp = replace(before.stamp, digest=digest(document(gateway))) if before.stamp is not None else None
+    stamp = replace(before.stamp, digest=gateway_digest(gateway)) if before.stamp is not None else None
     return Change(
         action=Action.CREATE if found is None else Action.UPDATE,
         name=gateway.name,
@@ -226,5 +227,4 @@ def _restored(before: LiveGateway, found: LiveGateway | None, signatures: Signat
         signature=before.signature if signed else signatures.expected(gateway.ca_certificate),
         stamp=stamp,
         fields=differing_fields(found.gateway, gateway) if found is not None else (),
-        record=signatures.record(gateway, stamp) if stamp is not None else "",
     )

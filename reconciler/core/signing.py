@@ -16,10 +16,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from reconciler.core.hostile import printable
+from reconciler.core.ports import BatchSigner
 from reconciler.errors import InputError, ReconcilerError, SignerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -157,6 +158,11 @@ class Keyring:
         """Return the keyring of the keys that are in force."""
         return Keyring(tuple(key for key in self.keys if key.is_in_force(now)))
 
+    def changes_after(self, now: datetime) -> datetime | None:
+        """Return the next moment at which another set of these keys is in force; None where none comes."""
+        edges = (edge for key in self.keys for edge in (key.not_before, key.not_after))
+        return min((edge for edge in edges if edge is not None and edge > now), default=None)
+
     @property
     def key_ids(self) -> frozenset[str]:
         """The ids of the trusted keys."""
@@ -200,6 +206,17 @@ def sign_bundle(signer: Signer, text: str) -> str:
         SignerError: the key cannot be used.
     """
     return signer.sign(text.encode()).hex()
+
+
+def sign_all(signer: Signer, payloads: Sequence[bytes]) -> list[bytes]:
+    """Return the signatures of the payloads, in order: at once, where the signer can do that.
+
+    Raises:
+        SignerError: the key cannot be used.
+    """
+    if isinstance(signer, BatchSigner):
+        return signer.sign_all(payloads)
+    return [signer.sign(payload) for payload in payloads]
 
 
 def verify_bundle(text: str, signature: str, public_key: bytes) -> None:

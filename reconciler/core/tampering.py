@@ -9,14 +9,14 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import gateway_digest
 from reconciler.core.records import RecordStatus, is_first_signing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.core.model import LiveGateway, LiveState
-    from reconciler.core.planning import Signatures
+    from reconciler.core.signatures import Signatures
 
 
 class Finding(StrEnum):
@@ -74,4 +74,4 @@ def _is_as_written(found: LiveGateway) -> bool:
     """Return whether a row that was never signed is as its stamp says, which is all that speaks for it."""
     if found.signature or found.stamp is None:
         return False
-    return found.stamp.digest == digest(document(found.gateway))
+    return found.stamp.digest == gateway_digest(found.gateway)

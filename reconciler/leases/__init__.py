@@ -4,7 +4,7 @@ A lease lies where the store can compare its token in the transaction that write
 PostgreSQL, else in the journal's file; for Kubernetes, which has none, in the cluster, where a look at it precedes each
 write. How it is used:
 
-    lease = recording.lease_of(settings)    # under the name of the target's stamps: each shard has its own
+    lease = books.lease_of(settings)    # under the name of the target's stamps: each shard has its own
     fence = lease.acquire()                 # LeaseHeldError (exit code 75): ask again in RETRY_SECONDS
     audit = replace(audit, fence=fence)     # every write carries it, and is refused once the lease is another's
     lease.renew(fence)                      # every HEARTBEAT_SECONDS; LeaseHeldError: stop, and ask again

@@ -14,11 +14,13 @@ from reconciler.postgresql.session import connect, errors_of, transaction
 from reconciler.tables import obey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.core.lease import Fence
     from reconciler.postgresql.address import Address
     from reconciler.postgresql.session import Session
+
+    Steps = Sequence[Sequence[str]]
 
 _PREPARING_LOCK: Final = 0x52434E43
 """The key of the advisory lock under which tables are made: `CREATE TABLE IF NOT EXISTS` alone does not bear two."""
@@ -40,12 +42,11 @@ _WORDS: Final = (
 
 
 class PostgresqlTables:
-    """The tables of one room, in one schema of a database. It connects when it is used first, and anew after a loss."""
+    """Tables in one schema of a database, by room. It connects when it is used first, and anew after a loss."""
 
-    def __init__(self, address: Address, room: str, steps: Sequence[Sequence[str]], *, create: bool) -> None:
+    def __init__(self, address: Address, rooms: Mapping[str, Steps], *, create: bool) -> None:
         self.address = address
-        self._room = room
-        self._steps = steps
+        self._rooms = rooms
         self._create = create
         self._opened: Session | None = None
         self._present = False
@@ -59,8 +60,12 @@ class PostgresqlTables:
         if self._opened is None or self._opened.lost:
             self._opened, self._present = connect(self.address), False
         if not self._present:
-            self._present = prepare(self._opened, self.address, self._room, self._steps, create=self._create)
+            found = [self._prepare(self._opened, room, steps) for room, steps in self._rooms.items()]
+            self._present = all(found)
         return self._opened if self._present else None
+
+    def _prepare(self, session: Session, room: str, steps: Steps) -> bool:
+        return prepare(session, self.address, room, steps, create=self._create)
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """Return all that a statement finds."""
@@ -99,14 +104,14 @@ class PostgresqlTables:
             self._opened.close()
 
 
-def open_tables(address: Address, room: str, steps: Sequence[Sequence[str]], *, create: bool) -> PostgresqlTables:
+def open_tables(address: Address, room: str, steps: Steps, *, create: bool) -> PostgresqlTables:
     """Return the tables of a room, connected.
 
     Raises:
         StoreError: the database cannot be reached, or the tables are another program's, or of a newer version.
     """
     with ExitStack() as undo:
-        tables = PostgresqlTables(address, room, steps, create=create)
+        tables = PostgresqlTables(address, {room: steps}, create=create)
         undo.callback(tables.close)
         with tables.errors():
             tables.session()
@@ -114,7 +119,7 @@ def open_tables(address: Address, room: str, steps: Sequence[Sequence[str]], *, 
         return tables
 
 
-def prepare(session: Session, address: Address, room: str, steps: Sequence[Sequence[str]], *, create: bool) -> bool:
+def prepare(session: Session, address: Address, room: str, steps: Steps, *, create: bool) -> bool:
     """Bring the tables of a room forward to the last of `steps`, and return whether there are any.
 
     Without `create` none are made, but those of an older version are brought forward: they could not be read otherwise.

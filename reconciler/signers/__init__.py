@@ -84,7 +84,7 @@ def _finder(scheme: str) -> Finder | None:
 def _file(place: str, _environ: Mapping[str, str]) -> Signer | None:
     from pathlib import Path
 
-    from reconciler.signers.keyfile import KeyFile
+    from reconciler.signers.keyfile import key_in_file
 
     path = Path(place)
     try:
@@ -93,13 +93,13 @@ def _file(place: str, _environ: Mapping[str, str]) -> Signer | None:
         return None
     except (OSError, ValueError) as error:
         raise SignerError(f"the signing key at {printable(place)} cannot be reached: {error}", fix=_FIX) from None
-    return KeyFile(path)
+    return key_in_file(path)
 
 
 def _environment(place: str, environ: Mapping[str, str]) -> Signer | None:
-    from reconciler.signers.environment import EnvironmentKey
+    from reconciler.signers.environment import key_in_variable
 
-    return EnvironmentKey(place, environ[place]) if environ.get(place) else None
+    return key_in_variable(place, environ[place]) if environ.get(place) else None
 
 
 def _vault(place: str, environ: Mapping[str, str]) -> Signer:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.core.hostile import printable
 from reconciler.core.signing import load_private_key
 from reconciler.errors import InputError, SignerError
+from reconciler.signers.held import HeldKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,31 +24,16 @@ _MAX_BYTES: Final = 65_536
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-class KeyFile:
-    """A signer over the key in the file `path`, an unencrypted PKCS#8 PEM of mode 0600 or stricter.
+def key_in_file(path: Path) -> HeldKey:
+    """Return a signer over the key in the file `path`, an unencrypted PKCS#8 PEM of mode 0600 or stricter.
 
     Raises:
         SignerError: the file is missing, is not a regular one, can be read by others, or holds no usable key.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._key = load_private_key(_read(path))
-        except SignerError as error:
-            raise SignerError(f"{printable(str(path))}: {error}", fix=error.fix) from None
-
-    def __repr__(self) -> str:
-        return f"KeyFile({str(self._path)!r})"
-
-    @property
-    def public_key(self) -> bytes:
-        """The raw 32-byte public key."""
-        return self._key.public_key().public_bytes_raw()
-
-    def sign(self, payload: bytes) -> bytes:
-        """Return the raw 64-byte Ed25519 signature of `payload`."""
-        return self._key.sign(payload)
+    try:
+        return HeldKey(load_private_key(_read(path)), f"file:{path}")
+    except SignerError as error:
+        raise SignerError(f"{printable(str(path))}: {error}", fix=error.fix) from None
 
 
 def write_new_key(path: Path, private: bytes) -> None:

@@ -301,7 +301,8 @@ _UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, Recursion
 
 def _parsed(column: Any, kind: type) -> Any:  # noqa: ANN401 - JSON as found
     value = json.loads(column)
-    canonical_json(value).encode()  # an escaped lone surrogate would be text that nobody can write
+    if "\\u" in column:
+        canonical_json(value).encode()  # an escaped lone surrogate would be text that nobody can write
     if not isinstance(value, kind):
         raise TypeError(f"not a JSON {kind.__name__}")
     return value

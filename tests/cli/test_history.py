@@ -245,10 +245,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from reconciler.core.history import Commit, Entry
 from reconciler.core.model import Action, Change, Gateway, Reason, Transport
-from reconciler.history import open_history, this_process
+from reconciler.books import open_books
+from reconciler.history import this_process
 change = Change(Action.CREATE, "x", Reason.ADDED, after=Gateway("x", "https://x.example/mcp", Transport.SSE))
 entry = Entry(datetime(2026, 3, 1, tzinfo=UTC), "alice", "cli", this_process(), Commit(), "sqlite:///x.db")
-open_history(Path("x.db"), create=True).begin(entry, [change], 1000)
+open_books(Path("x.db"), create=True).history.begin(entry, [change], 1000)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -259,7 +260,10 @@ def test_an_apply_that_was_killed_is_seen_and_the_next_one_says_so(applied: Term
     assert "+ create x  outcome not known" in applied("history", "show", "3", *STORE).out
     assert "Nothing to roll back" in applied("rollback", "3", *STORE).out
     applied.gateway("x")
-    assert "note: apply 3 was interrupted; `reconciler history show 3`" in applied("apply", "gateways", *STORE).err
+    assert (
+        "note: apply 3 was interrupted; `reconciler history show 3 --path gateways"
+        in applied("apply", "gateways", *STORE).err
+    )
     assert "note:" not in applied("apply", "gateways", *STORE).err
 
 

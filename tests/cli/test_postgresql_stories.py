@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.recording import lease_of
+from reconciler.books import lease_of
 from reconciler.settings import load_settings
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -84,6 +85,25 @@ def test_wednesday_what_git_loses_stays_until_it_is_pruned(terminal: Terminal) -
     assert rows() == ["a", "b"]
     assert "- delete b" in terminal("apply", "gateways", *STORE, "--prune").out
     assert rows() == ["a"]
+
+
+def test_what_is_suspended_is_left_alone_by_hand_as_well_and_shown(terminal: Terminal) -> None:
+    terminal.gateway("a", description="awake")
+    terminal.gateway("b", description="awake")
+    terminal("apply", "gateways", *STORE)
+    notes = {"reconciler/suspend-until": "2999-12-24T00:00:00Z", "reconciler/suspend-reason": "moving house"}
+    terminal.gateway("a", description="asleep")
+    document = json.loads((terminal.directory / "gateways/a.yaml").read_text())
+    document["metadata"]["annotations"] = notes
+    terminal.write("gateways/a.yaml", json.dumps(document))
+    terminal.gateway("b", description="changed")
+    shown = "? suspended a  left alone until 2999-12-24 00:00 UTC, as its manifest asks: moving house"
+    assert shown in terminal("plan", "gateways", *STORE).out
+    assert shown in terminal("apply", "gateways", *STORE, "--prune", "--max-update-percent", "100").out
+    assert rows("SELECT name, description FROM gateways ORDER BY name") == [("a", "awake"), ("b", "changed")]
+    assert "1 gateway; 1 suspended" in terminal("plan", "gateways", *STORE).out
+    (asleep,) = terminal("plan", "gateways", *STORE, "-o", "json").document["suspended"]
+    assert asleep == {"name": "a", "until": "2999-12-24T00:00:00+00:00", "reason": "moving house"}
 
 
 def test_an_error_anywhere_writes_nothing_and_every_problem_is_shown(terminal: Terminal) -> None:

@@ -12,8 +12,9 @@ from reconciler.core.canonical import digest, document
 from reconciler.core.comparison import UNSIGNED
 from reconciler.core.drift import drifted
 from reconciler.core.model import DesiredGateway, DesiredState, Gateway, LiveGateway, LiveState, Reason, Stamp
-from reconciler.core.planning import Signatures, Terms, plan
+from reconciler.core.planning import Terms, plan
 from reconciler.core.problems import Location
+from reconciler.core.signatures import Signatures
 
 FORGED = Signatures(lambda _: "", lambda _, signature: signature != "forged", lambda _, __: True)
 

@@ -39,11 +39,11 @@ from reconciler.core.model import (
 from reconciler.core.pem import read_pem
 from reconciler.core.planning import Terms, plan
 from reconciler.core.records import sign_record
+from reconciler.core.signatures import signatures
 from reconciler.core.signing import Keyring, generate, load_private_key, sign_bundle
 from reconciler.core.snapshot import Files, Snapshot
 from reconciler.core.trust import build_bundle
 from reconciler.demo.pki import Authority, Lifetime
-from reconciler.engine import signatures
 from reconciler.reading import compile_tree
 from reconciler.schema_files import load_schemas
 from reconciler.stores import open_store

@@ -208,7 +208,7 @@ words = st.text(st.sampled_from("ab-./_1"), max_size=6)
 scopes = st.builds(
     TargetScope,
     words,
-    st.sampled_from(["sqlite", "contextforge+https", "kuadrant+file", "kuadrant+k8s", "kuadrant"]),
+    st.sampled_from(["sqlite", "contextforge+https", "kuadrant+file", "kubernetes"]),
     st.just(".") | words,
     st.dictionaries(words, words, max_size=2),
     st.just(Location("reconciler.yaml")),

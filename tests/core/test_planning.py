@@ -21,8 +21,9 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Plan, Signatures, Terms, differing_fields, plan
+from reconciler.core.planning import Plan, Terms, differing_fields, plan
 from reconciler.core.problems import Location
+from reconciler.core.signatures import Signatures
 
 if TYPE_CHECKING:
     import random

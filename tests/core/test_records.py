@@ -162,7 +162,8 @@ def test_a_record_is_judged_by_the_keys_alone(found: LiveGateway, status: Record
 
 def test_without_a_private_key_any_trusted_one_is_as_good() -> None:
     assert Records(None, RING).status(row(key=OLD_KEY)) is RecordStatus.VALID
-    assert Records(None, RING).sign(GATEWAY, STAMP) == ""
+    created = [Change(Action.CREATE, "a", Reason.ADDED, None, GATEWAY, "", STAMP)]
+    assert Records(None, RING).signed(created) == created
 
 
 def test_a_key_for_bundles_vouches_for_no_row() -> None:
@@ -191,10 +192,10 @@ def test_what_is_written_is_remembered_and_what_it_replaced_is_forgotten() -> No
     judge = Records(KEY, RING, memory)
     judge.status(row())
     after = replace(GATEWAY, url="https://new.example/mcp")
-    record = judge.sign(after, STAMP)
-    judge.note(Change(Action.UPDATE, "a", Reason.MANIFEST_CHANGED, row(), after, "", STAMP, record=record))
-    assert memory.rows == {fingerprint(after, STAMP, record)}
-    judge.note(Change(Action.DELETE, "a", Reason.REMOVED_FROM_GIT, row(after, record=record)))
+    (update,) = judge.signed([Change(Action.UPDATE, "a", Reason.MANIFEST_CHANGED, row(), after, "", STAMP)])
+    judge.note(update)
+    assert memory.rows == {fingerprint(after, STAMP, sign_record(KEY, after, STAMP))}
+    judge.note(Change(Action.DELETE, "a", Reason.REMOVED_FROM_GIT, row(after, record=update.record)))
     assert memory.rows == set()
 
 

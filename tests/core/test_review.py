@@ -11,9 +11,10 @@ from reconciler.core.canonical import digest, document
 from reconciler.core.effects import KnownTools, ToolEffect
 from reconciler.core.model import DesiredGateway, DesiredState, Gateway, LiveGateway, LiveState, Stamp, Transport
 from reconciler.core.pem import read_pem
-from reconciler.core.planning import Signatures, Terms, plan
+from reconciler.core.planning import Terms, plan
 from reconciler.core.problems import Location
 from reconciler.core.review import Group, Review, review
+from reconciler.core.signatures import Signatures
 from reconciler.demo.pki import Authority, Lifetime
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

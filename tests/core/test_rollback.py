@@ -21,9 +21,10 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Signatures, Terms
+from reconciler.core.planning import Terms
 from reconciler.core.rollback import Rollback, Why, rollback
 from reconciler.core.safety import Limits, judge
+from reconciler.core.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,8 +19,9 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Plan, Signatures, Terms, plan
+from reconciler.core.planning import Plan, Terms, plan
 from reconciler.core.problems import Location
+from reconciler.core.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,13 +20,13 @@ from reconciler.core.model import (
     Stamp,
     Transport,
 )
-from reconciler.core.planning import Plan, Signatures, Terms, plan
+from reconciler.core.planning import Plan, Terms, plan
 from reconciler.core.problems import Location
 from reconciler.core.records import Memory, sign_record
 from reconciler.core.safety import Limits, judge
+from reconciler.core.signatures import Signatures, signatures
 from reconciler.core.signing import Keyring, generate, load_private_key, sign_bundle
 from reconciler.core.tampering import SAYINGS, Finding, finding
-from reconciler.engine import signatures
 
 
 class Key:
@@ -82,7 +82,7 @@ def test_a_signed_row_that_is_as_git_says_is_left_alone() -> None:
 
 
 def test_what_is_written_is_signed_with_its_stamp() -> None:
-    (change,) = planned(git(gateway()), live()).changes
+    (change,) = signed().signed(planned(git(gateway()), live()).changes)
     assert change.after is not None
     assert change.stamp is not None
     assert change.record == sign_record(OURS, change.after, change.stamp)
@@ -113,7 +113,9 @@ def test_a_store_from_before_rows_were_signed_is_upgraded_as_an_update_like_any_
     before = replace(row(gateway()), record="")
     made = planned(git(gateway()), live(before))
     assert (said(made), made.drift) == ([("a", Reason.UNSIGNED)], ())
-    assert made.changes[0].record
+    assert [each.record for each in signed().signed(made.changes)] == [
+        sign_record(OURS, each.after, each.stamp) for each in made.changes if each.after and each.stamp
+    ]
 
 
 def test_signing_for_the_first_time_is_not_held_up_by_its_amount() -> None:
@@ -198,7 +200,7 @@ def test_a_renamed_row_that_was_tampered_with_is_named_once() -> None:
 def test_the_first_look_after_a_write_needs_no_verification() -> None:
     memory = Memory()
     signs = signed(memory)
-    (change,) = planned(git(gateway()), live(), signs).changes
+    (change,) = signs.signed(planned(git(gateway()), live(), signs).changes)
     signs.written(change)
     assert len(memory.rows) == 1
 

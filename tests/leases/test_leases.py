@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.books import open_books, open_books_at
 from reconciler.core.history import Commit, Entry
 from reconciler.core.lease import Fence
 from reconciler.core.model import Action, Audit, Change, Gateway, Reason, Transport
 from reconciler.errors import LeaseHeldError, StoreError
-from reconciler.history import open_history, open_history_at
-from reconciler.journal import open_journal, open_journal_at
 from reconciler.leases.postgresql import open_postgresql_lease
 from reconciler.leases.sqlite import open_sqlite_lease
 from reconciler.stores import open_store
@@ -65,8 +64,8 @@ def in_sqlite(path: Path, closers: ExitStack) -> Place:
     return Place(
         lease,
         lambda: closers.enter_context(closing(open_store(f"sqlite:///{path}", create=True))),
-        lambda fence: closers.enter_context(closing(open_history(path, create=True, fence=fence))),
-        lambda fence: closers.enter_context(closing(open_journal(path, create=True, fence=fence))),
+        lambda fence: closers.enter_context(closing(open_books(path, create=True, fence=fence))).history,
+        lambda fence: closers.enter_context(closing(open_books(path, create=True, fence=fence))).journal,
         (
             "from pathlib import Path; from reconciler.leases.sqlite import open_sqlite_lease",
             f"open_sqlite_lease(Path({str(path)!r}), 'target', 'dying', {{seconds}})",
@@ -86,8 +85,8 @@ def in_postgresql(server: PostgreSQL, schema: str, closers: ExitStack) -> Place:
     return Place(
         lease,
         lambda: closers.enter_context(closing(open_store(url, create=True, access=access))),
-        lambda fence: closers.enter_context(closing(open_history_at(url, environ, create=True, fence=fence))),
-        lambda fence: closers.enter_context(closing(open_journal_at(url, environ, create=True, fence=fence))),
+        lambda fence: closers.enter_context(closing(open_books_at(url, environ, create=True, fence=fence))).history,
+        lambda fence: closers.enter_context(closing(open_books_at(url, environ, create=True, fence=fence))).journal,
         (
             "import os; from reconciler.leases.postgresql import open_postgresql_lease",
             f"open_postgresql_lease({url!r}, os.environ, 'target', 'dying', {{seconds}})",

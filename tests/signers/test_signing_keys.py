@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.signing import generate, sign_bundle, verify_bundle
 from reconciler.errors import InputError, SignerError
 from reconciler.signers import find_signer
-from reconciler.signers.keyfile import KeyFile, write_new_key
+from reconciler.signers.keyfile import key_in_file, write_new_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def test_a_written_key_is_read_and_signs(key_file: Path) -> None:
-    signer = KeyFile(key_file)
+    signer = key_in_file(key_file)
     assert signer.public_key == FIRST.public
     verify_bundle("text", sign_bundle(signer, "text"), FIRST.public)
 
@@ -68,20 +68,20 @@ def test_a_key_that_cannot_be_written_is_an_error_with_a_fix(tmp_path: Path, nam
 def test_a_key_that_others_can_reach_is_refused_with_the_command_that_helps(key_file: Path, mode: int) -> None:
     key_file.chmod(mode)
     with pytest.raises(SignerError, match=f"mode {mode:04o}") as raised:
-        KeyFile(key_file)
+        key_in_file(key_file)
     assert f"chmod 600 {key_file}" in raised.value.fix
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_key_for_its_owner_alone_is_used(key_file: Path, mode: int) -> None:
     key_file.chmod(mode)
-    assert KeyFile(key_file).public_key == FIRST.public
+    assert key_in_file(key_file).public_key == FIRST.public
 
 
 def test_a_link_to_a_key_is_followed_as_mounted_secrets_need(key_file: Path) -> None:
     link = key_file.with_name("link")
     link.symlink_to(key_file)
-    assert KeyFile(link).public_key == FIRST.public
+    assert key_in_file(link).public_key == FIRST.public
 
 
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
     (tmp_path / "directory").mkdir(0o700)
     for name in ("pipe", "directory"):
         with pytest.raises(SignerError, match="is not a regular file"):
-            KeyFile(tmp_path / name)
+            key_in_file(tmp_path / name)
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
@@ -97,19 +97,19 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path.touch(mode=0o600)
     os.truncate(path, 1 << 40)
     with pytest.raises(SignerError, match="far too large for a key"):
-        KeyFile(path)
+        key_in_file(path)
 
 
 def test_a_file_with_something_else_is_named(key_file: Path) -> None:
     key_file.write_bytes(b"c2VjcmV0")
     with pytest.raises(SignerError, match=r"signing\.key: the signing key is a bare base64") as raised:
-        KeyFile(key_file)
+        key_in_file(key_file)
     assert "c2VjcmV0" not in f"{raised.value} {raised.value.fix}"
 
 
 def test_a_path_with_control_characters_is_shown_escaped(tmp_path: Path) -> None:
     with pytest.raises(SignerError) as raised:
-        KeyFile(tmp_path / "a\x1b[31m\n.key")
+        key_in_file(tmp_path / "a\x1b[31m\n.key")
     assert f"{raised.value}{raised.value.fix}".isprintable()
 
 
@@ -191,9 +191,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "[reconciler.signers]\npkcs11 = their_package:open_token\nbroken = their_package.missing:open\n"
     )
     (tmp_path / "their_package.py").write_text(
-        "from reconciler.signers.environment import EnvironmentKey\n"
+        "from reconciler.signers.environment import key_in_variable\n"
         "def open_token(place, environ):\n"
-        "    return EnvironmentKey('X', environ['X']) if place == 'slot/1' else None\n"
+        "    return key_in_variable('X', environ['X']) if place == 'slot/1' else None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from vault_server import BINARIES, TOKEN, FakeVault, fake_vault, real_vault
 
-from reconciler.core.signing import generate, is_signed
+from reconciler.core.ports import BatchSigner
+from reconciler.core.signing import generate, is_signed, sign_all
 from reconciler.errors import SignerError
 from reconciler.signers import find_signer
 
@@ -45,6 +46,33 @@ def test_a_key_in_vault_signs(address: str) -> None:
     assert first == again
     assert is_signed(b"a payload", first.hex(), signer.public_key)
     assert is_signed(b"", signer.sign(b"").hex(), signer.public_key)
+
+
+def test_many_are_signed_in_few_calls_and_in_order(address: str) -> None:
+    signer = find_signer(KEY, {"VAULT_ADDR": address, "VAULT_TOKEN": TOKEN})
+    assert isinstance(signer, BatchSigner)
+    payloads = [b"payload %d" % number for number in range(501)]
+    made = signer.sign_all(payloads)
+    assert len(made) == len(payloads)
+    assert all(is_signed(each, made[at].hex(), signer.public_key) for at, each in enumerate(payloads))
+    assert signer.sign_all([]) == []
+
+
+def test_three_calls_sign_501_rows(vault: FakeVault) -> None:
+    signer = find_signer(KEY, environ(vault))
+    before = len(vault.asked)
+    sign_all(signer, [b"%d" % number for number in range(501)])  # type: ignore[arg-type] # found, or the test fails
+    assert vault.asked[before:] == ["POST /v1/transit/sign/gateways"] * 3
+
+
+@pytest.mark.parametrize(
+    "results", [None, "all of them", [], [{"error": "no"}] * 2, [None, None], [{"signature": "vault:v1:AAAA"}] * 2]
+)
+def test_an_answer_that_does_not_sign_everything_signs_nothing(vault: FakeVault, results: object) -> None:
+    signer = find_signer(KEY, environ(vault))
+    vault.answers["/v1/transit/sign/gateways"] = 200, json.dumps({"data": {"batch_results": results}}).encode()
+    with pytest.raises(SignerError, match="not a signature by version 1"):
+        sign_all(signer, [b"one", b"other"])  # type: ignore[arg-type] # as above
 
 
 @pytest.mark.parametrize(
