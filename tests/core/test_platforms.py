@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import desired_fleets
 
+from reconciler.core.contextforge_platform import slug
 from reconciler.core.lint import TargetScope
 from reconciler.core.model import (
     Auth,
@@ -25,7 +26,7 @@ from reconciler.core.model import (
     Visibility,
 )
 from reconciler.core.pem import read_pem
-from reconciler.core.platforms import check_platforms, slug
+from reconciler.core.platforms import check_platforms
 from reconciler.core.problems import Location, Problem, Severity
 from reconciler.core.targets import Membership
 from reconciler.core.trust import build_bundle
@@ -62,12 +63,19 @@ def found(
     scheme: str, *fleet: DesiredGateway, bundles: Mapping[str, TrustBundle] = BUNDLES, selector: str = ""
 ) -> list[Problem]:
     labels = {"environment": selector} if selector else {}
+    if scheme == KUBERNETES:
+        fleet = tuple(routed(each) for each in fleet)
     target = TargetScope("target", scheme, ".", labels, Location("reconciler.yaml", 5))
     return list(check_platforms(Membership(fleet, [target]), bundles))
 
 
+def routed(each: DesiredGateway) -> DesiredGateway:
+    """Name the route without which Kubernetes takes nothing at all."""
+    return replace(each, gateway=replace(each.gateway, kuadrant=replace(each.gateway.kuadrant, route="shared")))
+
+
 CONTEXTFORGE = "contextforge+https"
-KUBERNETES = "kuadrant+k8s"
+KUBERNETES = "kubernetes"
 FILE = "kuadrant+file"
 SCHEMES = (CONTEXTFORGE, KUBERNETES, FILE)
 LONG = wanted("n" * 63)
@@ -79,22 +87,24 @@ FITTING, TOO_LONG = "t" * 64, "t" * 65
     [
         pytest.param(wanted(), "", "", "", id="plain"),
         pytest.param(wanted(ca_certificate=CA.pem), "", "", "", id="private CA"),
-        pytest.param(wanted(auth=auth("bearer", "token")), "", "", "", id="bearer"),
+        pytest.param(wanted(auth=auth("bearer", "token")), "", "credential-outside-cluster", "", id="bearer"),
         pytest.param(
             wanted(auth=auth("queryParameter", "value")),
             "",
-            "auth-unsupported-by-platform",
+            "auth-unsupported-by-platform credential-outside-cluster",
             "auth-unsupported-by-platform",
             id="query parameter",
         ),
         pytest.param(
             wanted(auth=auth("headers", "Authorization", "X-Tenant")),
             "",
-            "auth-unsupported-by-platform",
+            "auth-unsupported-by-platform credential-outside-cluster",
             "auth-unsupported-by-platform",
             id="two headers",
         ),
-        pytest.param(wanted(auth=auth("headers", "authorization")), "", "", "", id="the one header"),
+        pytest.param(
+            wanted(auth=auth("headers", "authorization")), "", "credential-outside-cluster", "", id="the one header"
+        ),
         pytest.param(
             wanted(system_trust=False, ca_certificate=CA.pem),
             "unsupported-by-store",
@@ -246,7 +256,7 @@ def test_two_of_one_prefix_are_told(scheme: str) -> None:
 
 
 def test_bundles_that_do_not_fit_into_one_secret_are_told_at_the_target() -> None:
-    fleet = [wanted(f"g{index}", ca_certificate="A" * 65_536) for index in range(16)]
+    fleet = [wanted(f"g{index}", ca_certificate=chr(ord("B") + index) * 65_536) for index in range(16)]
     assert found(KUBERNETES, *fleet) == []
     (problem,) = found(KUBERNETES, *fleet, wanted("last", ca_certificate="A"))
     assert (problem.code, problem.location) == ("bundles-too-large-for-platform", Location("reconciler.yaml", 5))
@@ -263,7 +273,7 @@ def test_a_pinned_certificate_is_named() -> None:
 
 def test_the_features_are_told_as_the_plan_would() -> None:
     (problem,) = found(KUBERNETES, wanted(transport=Transport.SSE))
-    assert problem.message == "`payments` uses transport: sse, which a kuadrant+k8s store cannot hold"
+    assert problem.message == "`payments` uses transport: sse, which a kubernetes store cannot hold"
 
 
 @given(desired_fleets, st.sampled_from(["sqlite", "postgresql", "memory", "", "contextforged+https", "kubernetesque"]))

@@ -119,8 +119,17 @@ class Api:
             self._news.notify_all()
             return code, body
 
+    def refusal(self, request: Request) -> tuple[int, Any] | None:
+        """Return what is said to one who may not do that, or None."""
+        with self._news:
+            try:
+                self._authorize(request)
+            except Refusal as refusal:
+                return refusal.code, refusal.body
+        return None
+
     def watch(self, request: Request) -> Iterator[bytes]:
-        """Yield the lines of a watch until its time is over."""
+        """Yield the lines of a watch until its time is over, and up to where it went."""
         seen = int(request.params.get("resourceVersion") or self._version)
         deadline = time.monotonic() + float(request.params.get("timeoutSeconds", "5"))
         while (left := deadline - time.monotonic()) > 0:
@@ -130,7 +139,9 @@ class Api:
                 seen = max([seen, *(each[0] for each in fresh)])
             for _, plural, namespace, kind, content in fresh:
                 if (plural, namespace) == request.key and _selected(content, request.params):
-                    yield json.dumps({"type": kind, "object": content}).encode() + b"\n"
+                    yield _line(kind, content)
+        if request.params.get("allowWatchBookmarks") == "true":
+            yield _line("BOOKMARK", {"metadata": {"resourceVersion": str(seen)}})
 
     def _authorize(self, request: Request) -> None:
         if request.user == "admin":
@@ -328,6 +339,10 @@ class Api:
 def _allows(rule: Object, group: str, resource: str, verb: str, name: str) -> bool:
     named = name in rule.get("resourceNames", [name])
     return named and group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
+
+
+def _line(kind: str, content: Object) -> bytes:
+    return json.dumps({"type": kind, "object": content}).encode() + b"\n"
 
 
 def _writable(body: Object, new: Object) -> Object:

@@ -37,10 +37,12 @@ class _Handler(BaseHTTPRequestHandler):
             if (answer := fault(request)) is not None:
                 self._send(*answer)
                 return
-        if request.params.get("watch") == "true":
+        watching = request.params.get("watch") == "true"
+        refusal = self.api.refusal(request) if watching else None
+        if watching and refusal is None:
             self._stream(request)
             return
-        code, content = self.api.answer(request)
+        code, content = refusal or self.api.answer(request)
         self._send(code, {}, json.dumps(content).encode())
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer  # noqa: N815 - the names that the server looks for
@@ -62,6 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Connection", "close")
         self.end_headers()
+        self.wfile.flush()  # whoever watches knows that he does
         self.close_connection = True
         try:
             for line in self.api.watch(request):

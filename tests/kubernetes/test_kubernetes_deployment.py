@@ -59,7 +59,10 @@ def test_the_role_covers_what_the_store_writes_and_nothing_else() -> None:
     assert granted == groups | {("coordination.k8s.io", "leases")}
     assert "*" not in str(rules)
     for rule in rules:
-        assert set(rule["verbs"]) <= {"get", "list", "create", "update", "patch", "delete"}
+        read_only = rule["resources"] == ["configmaps"]
+        watched = {"watch"} if rule["resources"] in (["secrets"], ["configmaps"]) else set()
+        written = set() if read_only else {"create", "update", "patch", "delete"}
+        assert set(rule["verbs"]) <= {"get", "list"} | watched | written
 
 
 def _deployment() -> tuple[dict[str, Any], dict[str, Any]]:

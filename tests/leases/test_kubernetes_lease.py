@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from kubernetes_cluster import Cluster, Namespace
-from kubernetes_real import real_cluster
 from kubernetes_serving import fake_cluster
 from test_leases import (
     AUDIT,
@@ -31,11 +30,11 @@ from test_leases import (
     test_without_a_heartbeat_it_runs_out_and_with_one_it_does_not,
 )
 
+from reconciler.books import books_of, lease_of
 from reconciler.core.lease import Fence
 from reconciler.core.model import KuadrantOptions
 from reconciler.errors import LeaseHeldError, StoreError
 from reconciler.leases.kubernetes import open_kubernetes_lease
-from reconciler.recording import history_of, journal_of, lease_of
 from reconciler.settings import load_settings
 from reconciler.stores.kubernetes.address import address_of
 from reconciler.stores.kubernetes.fencing import lease_name
@@ -68,16 +67,6 @@ ROLE = yaml.safe_load((Path(__file__).parents[2] / "deploy/kubernetes/role.yaml"
 SHORT_PATIENCE = Patience(0.5, 0.5, 0.0)
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def cluster(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        assets = os.environ.get("KUBEBUILDER_ASSETS")
-        if assets:
-            yield stack.enter_context(real_cluster(Path(assets), tmp_path_factory.mktemp("envtest"), root))
-        else:
-            yield stack.enter_context(fake_cluster(root))[0]
 
 
 def allowing(name: str) -> dict[str, Any]:
@@ -315,10 +304,9 @@ def test_a_target_in_a_cluster_has_its_lease_there_and_its_journal_here(
         fence = lease.acquire()
     assert fence == Fence("platform-team", 1)
     assert spec_of(namespace, name)["leaseTransitions"] == 1
-    with journal_of(settings, create=True, fence=fence) as journal, history_of(settings, create=True) as history:
-        assert journal is not None
-        journal.forget(["one"])  # a fence that this file knows nothing of
-        assert history is not None
+    with books_of(settings, create=True, fence=fence) as books:
+        assert books is not None
+        books.journal.forget(["one"])  # a fence that this file knows nothing of
 
 
 def config_of(target: Mapping[str, str]) -> str:

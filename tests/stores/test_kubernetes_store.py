@@ -14,10 +14,9 @@ import pytest
 import yaml
 from contract import AUDIT, SIGNATURE, PortContract, a_gateway, a_stamp, created, deleted, statuses, stored, updated
 from kubernetes_cluster import Cluster, Controller, Namespace
-from kubernetes_real import real_cluster
-from kubernetes_serving import fake_cluster
 
 from reconciler.core.model import Auth, Gateway, KuadrantOptions, Reason, SecretReference, Transport
+from reconciler.demo.upstreams import Upstream
 from reconciler.stores.kubernetes.address import address_of
 from reconciler.stores.kubernetes.store import KubernetesStore
 from reconciler.stores.kubernetes.writing import Patience
@@ -36,16 +35,6 @@ SHORT = Patience(route=0.5, finalizer=0.5, word=0.0)
 RECORD = "ab" * 64
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def cluster(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        assets = os.environ.get("KUBEBUILDER_ASSETS")
-        if assets:
-            yield stack.enter_context(real_cluster(Path(assets), tmp_path_factory.mktemp("envtest"), root))
-        else:
-            yield stack.enter_context(fake_cluster(root))[0]
 
 
 @pytest.fixture
@@ -402,6 +391,28 @@ def test_a_route_is_made_and_waited_for(
     assert namespace.names("httproutes") == namespace.names("services") == []
 
 
+def test_what_becomes_of_a_route_after_it_was_read_stands_in_no_way_and_an_edit_of_it_does(
+    store: KubernetesStore, namespace: Namespace
+) -> None:
+    gateway = exposed("payments")
+
+    def accept() -> None:
+        if (route := namespace.get("httproutes", "payments")) is not None and "status" not in route:
+            namespace.accept("payments")
+
+    with Controller(accept):
+        stored(store, created(gateway, SIGNATURE, a_stamp("payments")))
+    before = store.read().gateways["payments"]
+    namespace.accept("payments", message="as before")
+    after = replace(gateway, kuadrant=replace(gateway.kuadrant, hint="Pays."))
+    stored(store, updated(before, after, SIGNATURE, a_stamp("payments")))
+    before = store.read().gateways["payments"]
+    assert before.gateway == after
+    namespace.merge("httproutes", "payments", {"spec": {"hostnames": ["theirs.mcp.example"]}})
+    (outcome,) = store.apply([updated(before, gateway, SIGNATURE, a_stamp("payments"))], AUDIT)
+    assert outcome.status == "refused"
+
+
 def test_no_registration_is_written_for_a_route_that_nobody_accepts(
     opener: Callable[..., KubernetesStore], namespace: Namespace
 ) -> None:
@@ -546,6 +557,27 @@ def test_a_ca_of_the_cluster_is_planned_signed_and_followed(
     )
     (change,) = terminal("plan", *at, "--detailed-exitcode", expect=2).document["resource_changes"]
     assert change["actions"] == ["update"]
+
+
+def test_tools_are_locked_over_a_ca_of_the_cluster(
+    terminal: Terminal, namespace: Namespace, root: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = namespace.cluster.kubeconfig(tmp_path / "kubeconfig", namespace.name, namespace.cluster.own_token)
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    at = ("--path", "gateways", "--store", "kubernetes://")
+    with Upstream("payments", root.issue_server(["localhost"]), {"charge": "Charge a card."}) as upstream:
+        terminal.gateway(
+            "payments",
+            url=upstream.url,
+            transport="streamable-http",
+            tls={"caFrom": {"configMapKeyRef": {"name": "service-ca", "key": "service-ca.crt"}}, "systemTrust": False},
+            verify={"timeout": "20s"},
+            kuadrant={"route": "shared"},
+        )
+        assert "there is no ConfigMap `service-ca`" in terminal("lock", "payments", *at, expect=3).err
+        content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "service-ca"}}
+        namespace.ask("POST", namespace.path("configmaps"), {**content, "data": {"service-ca.crt": root.pem}})
+        assert "1 tool, payments.tools.json written" in terminal("lock", "payments", *at).out
 
 
 def test_a_plan_says_that_another_prefix_is_another_registration(

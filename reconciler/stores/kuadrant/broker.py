@@ -15,6 +15,7 @@ from reconciler.core.broker_status import MAX_BYTES, judged, read_status
 from reconciler.core.model import Served
 from reconciler.errors import InputError, StoreError
 from reconciler.stores.access import BROKER, BROKER_TIMEOUT
+from reconciler.stores.answers import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,7 @@ class Broker:
 
         try:
             with client.stream("GET", self._url) as response:
-                body = _bounded(response)
+                body = _body(response)
                 if response.status_code != _OK:
                     raise BrokerError(f"the broker answers {response.status_code} at {self._url}")
                 return read_status(body, now())
@@ -127,14 +128,11 @@ def _seconds(text: str, otherwise: float) -> float:
     return seconds
 
 
-def _bounded(response: httpx.Response) -> bytes:
-    """Return the body; reading ends by size and by time, however slowly it comes."""
-    deadline = time.monotonic() + _CALL_SECONDS
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_bytes():
-        size += len(piece)
-        if size > MAX_BYTES or time.monotonic() > deadline:
-            raise BrokerError("the broker's status is too large, or too slow")
-        pieces.append(piece)
-    return b"".join(pieces)
+def _body(response: httpx.Response) -> bytes:
+    try:
+        body = bounded(response.iter_bytes(), MAX_BYTES, time.monotonic() + _CALL_SECONDS)
+    except TimeoutError:
+        body = None
+    if body is None:
+        raise BrokerError("the broker's status is too large, or too slow")
+    return body

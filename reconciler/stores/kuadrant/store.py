@@ -21,8 +21,8 @@ from reconciler.core.broker_file import (
     trusts_nothing,
 )
 from reconciler.core.canonical import canonical_json
+from reconciler.core.kuadrant_platform import KUADRANT_FILE
 from reconciler.core.model import LiveState, Reason
-from reconciler.core.platforms import KUADRANT_FILE
 from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores.access import Access
 from reconciler.stores.kuadrant import files, marks, rows

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from reconciler.core.kuadrant_platform import KUBERNETES
 from reconciler.core.model import Action, LiveState, Outcome
-from reconciler.core.platforms import KUBERNETES
 from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores.kuadrant.broker import broker_of
 from reconciler.stores.kubernetes.address import address_of
@@ -20,6 +20,7 @@ from reconciler.stores.kubernetes.fencing import obey
 from reconciler.stores.kubernetes.marks import mapping
 from reconciler.stores.kubernetes.objects import CONFIG_MAP, NAME, SECRET, WRITTEN
 from reconciler.stores.kubernetes.rows import Parts, by_gateway, canonical, decoded, live_gateway, token
+from reconciler.stores.kubernetes.watching import ReferenceWatch
 from reconciler.stores.kubernetes.wire import Wire
 from reconciler.stores.kubernetes.writing import Patience, Writer
 from reconciler.stores.obstacles import obstacles
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.lease import Fence
     from reconciler.core.model import Audit, CaReference, Change, Gateway, Served
+    from reconciler.core.ports import CaListener
     from reconciler.stores.access import Access
     from reconciler.stores.kuadrant.broker import Broker
     from reconciler.stores.kubernetes.address import Address
@@ -56,6 +58,7 @@ class KubernetesStore:
     features: ClassVar = KUBERNETES.features
 
     def __init__(self, address: Address, patience: Patience | None = None, *, broker: Broker | None = None) -> None:
+        self._address = address
         self._wire = Wire(address)
         self._writer = Writer(self._wire, patience or Patience())
         self._broker = broker
@@ -68,7 +71,7 @@ class KubernetesStore:
             StoreError: they could not be read.
         """
         try:
-            found = by_gateway({kind: self._wire.all(kind) for kind in WRITTEN})
+            found = self._everything()
             complete = {name: self._writer.completed(parts) for name, parts in found.items()}
         except CallError as error:
             raise _as_busy(error) from None
@@ -91,6 +94,23 @@ class KubernetesStore:
         reasons = list(obstacles(changes, tokens, {}))
         with self._wire.only_after(self._obedience(audit.fence)):
             return self._made(changes, reasons, before)
+
+    def judge(self, changes: Sequence[Change]) -> dict[str, str]:
+        """Return why the API server would not take changes as things are, by name: its dry run of each of them.
+
+        Raises:
+            StoreBusyError: the API has too much to do.
+            StoreError: it could not be asked.
+        """
+        try:
+            before = self._everything() if changes else {}
+            found = {each.name: self._writer.foreseen(each, before.get(each.name, _NOTHING)) for each in changes}
+        except CallError as error:
+            raise _as_busy(error) from None
+        return {name: why for name, why in found.items() if why}
+
+    def _everything(self) -> dict[str, Parts]:
+        return by_gateway({kind: self._wire.all(kind) for kind in WRITTEN})
 
     def _obedience(self, fence: Fence | None) -> Callable[[], None] | None:
         return None if fence is None else lambda: obey(self._wire, fence)
@@ -135,6 +155,10 @@ class KubernetesStore:
         if not text:
             raise InputError(f"the {kind.kind} `{reference.name}` has nothing under `{reference.key}`")
         return text.encode("utf-8", "replace")
+
+    def watch_ca_certificates(self, references: Collection[CaReference], listener: CaListener) -> Callable[[], None]:
+        """Watch these objects on connections of their own, and return what ends that."""
+        return ReferenceWatch(self._address, references, listener).close
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.hostile import printable
@@ -19,6 +20,7 @@ from reconciler.stores.kubernetes.objects import REGISTRATION, SECRET, Kind
 from reconciler.version import __version__
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping
 
     import httpx2
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 CALL_SECONDS: Final = 30.0
 MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+"""An object has at most 1.5 MiB in etcd, and about twice that as JSON."""
+
 PAGE: Final = 200
 
 _CONNECT_SECONDS: Final = 10.0
@@ -52,6 +57,8 @@ class Wire:
         self._page = page
         self._tries = tries
         self._check: Callable[[], None] | None = None
+        self._hung_up = False
+        self._listening: socket.socket | None = None
         self._client = _client(address, seconds)
 
     @property
@@ -130,6 +137,44 @@ class Wire:
         except CallError as error:
             if error.status != NOT_FOUND:
                 raise
+
+    def version(self, kind: Kind) -> str:
+        """Return how far the objects of a kind have come by now: what a watch begins with."""
+        answer = mapping(self._call("GET", kind, "", params={"limit": "1"})[1])
+        version = mapping(answer.get("metadata")).get("resourceVersion")
+        if not isinstance(version, str) or not version:
+            raise CallError(f"the answer is not a list of {kind.plural}", fix=_NOT_ITS_API)
+        return version
+
+    @contextmanager
+    def listening(self, kind: Kind, version: str, seconds: float) -> Iterator[Iterator[Found]]:
+        """Yield what happens to the objects of a kind after a version, for as long as that or until `hang_up`.
+
+        Raises:
+            CallError: it cannot be had, it broke off, or the API server has forgotten that version.
+        """
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(max(1, int(seconds))),
+        }
+        with _mapped(self._seconds):
+            request = self._request("GET", kind, "", params)
+            with closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
+                if response.status_code not in _OK:
+                    answer = parsed(_content(response, time.monotonic() + self._seconds))
+                    raise failure(response.status_code, answer, f"watch {kind.plural}", secret=kind is SECRET)
+                self._listening = response.extensions["network_stream"].get_extra_info("socket")
+                lines = iter(()) if self._hung_up else _lines(response)
+                yield (mapping(parsed(line)) for line in lines)
+
+    def hang_up(self) -> None:
+        """End `listening`, in whatever thread that is, and let there be no more of it."""
+        self._hung_up = True
+        if self._listening is not None:
+            with suppress(OSError):
+                self._listening.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection. Twice is once."""
@@ -259,6 +304,20 @@ def _content(response: httpx2.Response, deadline: float) -> bytes:
     if content is None:
         raise CallError(f"the answer has more than {MAX_BYTES:,} bytes", fix=_NOT_ITS_API)
     return content
+
+
+def _lines(response: httpx2.Response) -> Iterator[bytes]:
+    begun: list[bytes] = []
+    size = 0
+    for piece in response.iter_bytes():
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            yield b"".join((*begun, end))
+            begun, size = [], 0
+        begun.append(rest)
+        size += len(rest)
+        if size > MAX_EVENT_BYTES:
+            raise CallError(f"an event has more than {MAX_EVENT_BYTES:,} bytes", fix=_NOT_ITS_API)
 
 
 def _object(found: object) -> Found:

@@ -21,7 +21,7 @@ from reconciler.clock import now
 from reconciler.core.hostile import printable
 from reconciler.core.model import Action, Outcome, Reason
 from reconciler.stores.kubernetes.conditions import accepted, finding, refusal, since
-from reconciler.stores.kubernetes.failures import BAD_REQUEST, CONFLICT, INVALID, CallError, RefusedError
+from reconciler.stores.kubernetes.failures import BAD_REQUEST, CONFLICT, FORBIDDEN, INVALID, CallError, RefusedError
 from reconciler.stores.kubernetes.marks import listed, mapping
 from reconciler.stores.kubernetes.objects import (
     NAME,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     Found = Mapping[str, Any]
 
+_REFUSALS: Final = (CONFLICT, INVALID, BAD_REQUEST)
+_STATUS_RACES: Final = 4
 _TAKING_BACK: Final = frozenset({Reason.DRIFT, Reason.TAMPERING, Reason.ADOPTED})
 _NEVER_SOMEBODY_ELSES: Final = ("credentialRef", "caCertSecretRef")
 """What decides whom to trust and what to send: where the manifest names none there must be none."""
@@ -96,7 +98,7 @@ class Writer:
         except RefusedError as error:
             return Outcome(change.name, change.action, "refused", _said(error))
         except CallError as error:
-            refused = error.status in (CONFLICT, INVALID, BAD_REQUEST)
+            refused = error.status in _REFUSALS
             return Outcome(change.name, change.action, "refused" if refused else "failed", _said(error))
         return Outcome(change.name, change.action, "applied", note)
 
@@ -105,8 +107,7 @@ class Writer:
         if change.action is Action.DELETE or gateway is None:
             self._delete(before)
             return ""
-        if why := _unwritable(gateway):
-            raise RefusedError(why)
+        _refuse_unwritable(gateway)
         if not gateway.kuadrant.hostname:
             self._await_route(route_name(gateway))
         if change.held_as != change.name:
@@ -124,7 +125,7 @@ class Writer:
         wanted, taken = objects_of(change, self._wire.namespace), self._judge(change, before)
         written: dict[Kind, Found] = {}
         for kind in (each for each in WRITTEN if each in wanted):
-            found, new = self._wire.apply(kind, _over(wanted[kind], before, kind), force=kind in taken)
+            found, new = self._apply(kind, wanted[kind], before, force=kind in taken)
             written[kind] = found
             if kind is ROUTE:
                 self._await_route(name_of(found))
@@ -137,6 +138,33 @@ class Writer:
         self._listen(change.name, before)
         self._note(change, written, before)
         return "; ".join(f"took {each.field} back from `{each.manager}`" for kind in taken for each in taken[kind])
+
+    def foreseen(self, change: Change, before: Parts) -> str:
+        """Return why the API server would not take a change as things are, or nothing, and write nothing.
+
+        Raises:
+            CallError: it could not be asked.
+        """
+        try:
+            if change.after is not None:
+                self._foresee(change, change.after, before)
+        except RefusedError as error:
+            return _said(error)
+        except CallError as error:
+            if error.status in _REFUSALS:
+                return _said(error)
+            if error.status != FORBIDDEN:  # who may only read may plan, and has nothing judged
+                raise
+        return ""
+
+    def _foresee(self, change: Change, gateway: Gateway, before: Parts) -> None:
+        _refuse_unwritable(gateway)
+        if not gateway.kuadrant.hostname and self._wire.get(ROUTE, route_name(gateway)) is None:
+            raise _no_route(route_name(gateway))
+        if is_replaced(before, gateway):
+            self._judge(change, Parts(), named=f"{change.name}-again")
+        else:
+            self._judge(change, before)
 
     def _note(self, change: Change, written: Mapping[Kind, Found], before: Parts) -> None:
         """Remember from when on the broker has what was written, where that is anything to it.
@@ -159,19 +187,44 @@ class Writer:
         """
         taken: dict[Kind, tuple[Holder, ...]] = {}
         for kind, content in objects_of(change, self._wire.namespace).items():
-            judged = _over(content, before, kind)
-            if named and kind is REGISTRATION:
-                judged = {**judged, "metadata": {**judged["metadata"], "name": named}}
+            again = named and kind is REGISTRATION
+            judged = {**content, "metadata": {**content["metadata"], "name": named}} if again else content
             try:
-                self._wire.apply(kind, judged, dry_run=True)
+                self._apply(kind, judged, before, dry_run=True)
             except CallError as error:
                 if not error.holders:
                     raise
                 if change.reason not in _TAKING_BACK or any(holder.insists for holder in error.holders):
                     raise
-                self._wire.apply(kind, judged, dry_run=True, force=True)
+                self._apply(kind, judged, before, dry_run=True, force=True)
                 taken[kind] = error.holders
         return taken
+
+    def _apply(
+        self, kind: Kind, content: Object, before: Parts, *, dry_run: bool = False, force: bool = False
+    ) -> tuple[Found, bool]:
+        """Apply an object over what was read. A status that a controller gave a route meanwhile stands in no way.
+
+        Raises:
+            CallError: it is not taken, or not what was read any more.
+        """
+        found = before.objects.get(kind)
+        for _ in range(_STATUS_RACES):
+            try:
+                return self._wire.apply(kind, _over(content, found), dry_run=dry_run, force=force)
+            except CallError as error:
+                fresh = self._only_status_changed(found) if kind is ROUTE and _is_outdated(error) else None
+                if fresh is None:
+                    raise
+                found = fresh
+        return self._wire.apply(kind, _over(content, found), dry_run=dry_run, force=force)
+
+    def _only_status_changed(self, route: Found | None) -> Found | None:
+        """Return a route as it is now, where nothing but its status is other than it was read."""
+        now = self._wire.get(ROUTE, name_of(route)) if route is not None else None
+        if now is None or route is None or resource_version(now) == resource_version(route):
+            return None
+        return now if _specified(now) == _specified(route) else None
 
     def _strip(self, found: Found, wanted: Object) -> None:
         """Take away what somebody put where we want nothing: no apply does, for we never held it."""
@@ -218,7 +271,7 @@ class Writer:
         for _ in _glances(self._patience.route):
             route = self._wire.get(ROUTE, name)
             if route is None:
-                raise RefusedError(f"there is no HTTPRoute `{name}`", fix="create it, or set `kuadrant.hostname`")
+                raise _no_route(name)
             if accepted(route):
                 return
             said = refusal(route)
@@ -256,13 +309,22 @@ def is_replaced(before: Parts, gateway: Gateway) -> bool:
     return (bool(prefix) and prefix != gateway.kuadrant.prefix) or route != route_name(gateway)
 
 
-def _over(content: Object, before: Parts, kind: Kind) -> Object:
+def _over(content: Object, found: Found | None) -> Object:
     """Return an object to apply over what is there, and over nothing else."""
-    found = before.objects.get(kind)
     if found is None or name_of(found) != content["metadata"]["name"]:
         return content
     held = {"uid": found["metadata"]["uid"], "resourceVersion": resource_version(found)}
     return {**content, "metadata": {**content["metadata"], **held}}
+
+
+def _is_outdated(error: CallError) -> bool:
+    return error.status == CONFLICT and not error.holders
+
+
+def _specified(found: Found) -> tuple[object, ...]:
+    """Return what changes with what is asked of an object, and not with what became of it."""
+    metadata = mapping(found.get("metadata"))
+    return tuple(metadata.get(each) for each in ("uid", "generation", "labels", "annotations"))
 
 
 def _content(found: Found) -> tuple[object, object]:
@@ -281,6 +343,15 @@ def _unwritable(gateway: Gateway) -> str:
         if reference.kind != "secretKeyRef":
             return "its credential is not in the cluster: Kuadrant takes it from a Secret, so name it by `secretKeyRef`"
     return ""
+
+
+def _refuse_unwritable(gateway: Gateway) -> None:
+    if why := _unwritable(gateway):
+        raise RefusedError(why)
+
+
+def _no_route(name: str) -> RefusedError:
+    return RefusedError(f"there is no HTTPRoute `{name}`", fix="create it, or set `kuadrant.hostname`")
 
 
 def _glances(seconds: float) -> Iterator[None]:
