@@ -94,10 +94,11 @@ class ContextForge:
             for row in client.get("/v1/gateways?limit=0&include_inactive=true").raise_for_status().json():
                 client.delete(f"/v1/gateways/{row['id']}")
 
-    def token_for(self, *permissions: str) -> str:
-        """A new token that may do only this: `token_for("gateways.read")`."""
+    def token_for(self, *permissions: str, team: str = "") -> str:
+        """A new token that may do only this: `token_for("gateways.read")`; with the id of a `team`, a token of that."""
         # Only somebody who logged in may make tokens: a token may not, whatever else it may do.
         order = {"name": secrets.token_hex(8), "expires_in_days": 1, "scope": {"permissions": permissions}}
+        order |= {"team_id": team} if team else {}
         with self.client(self._log_in()) as client:
             answer = client.post("/v1/tokens", json=order)
         assert answer.status_code == httpx.codes.CREATED, answer.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from threading import Lock, Thread
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NOW = now()
 VALID = Lifetime.around(NOW)
+NAMES = ["localhost", "127.0.0.1"]
+"""The names under which servers of tests are called."""
 
 
 class RawServer:
@@ -214,6 +217,46 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load_identity(context, identity.certificate_pem, identity.key_pem)
     return context
+
+
+def demanding(identity: Identity, authorities: str = "") -> ssl.SSLContext:
+    """Return a server's context that demands client certificates, which one of these CAs (PEM) must have issued."""
+    context = server_context(identity)
+    context.verify_mode = ssl.CERT_REQUIRED
+    if authorities:
+        context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def outdated(identity: Identity) -> ssl.SSLContext:
+    """Return a server's context that knows nothing newer than TLS 1.1."""
+    context = server_context(identity)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
+
+
+def speechless(identity: Identity) -> ssl.SSLContext:
+    """Return a server's context that has no cipher for a key on P-256, so that none is shared."""
+    context = server_context(identity)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    return context
+
+
+def hang(connection: socket.socket) -> None:
+    """Listen, and never say a word."""
+    while connection.recv(65536):
+        pass
+
+
+def deserted_port() -> int:
+    """Return a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def target(url: str, **options: Any) -> ProbeTarget:

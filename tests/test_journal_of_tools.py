@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.books import open_books
 from reconciler.errors import StoreError
-from reconciler.journal import Sighting, open_journal
+from reconciler.journal import Sighting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +19,16 @@ SEEN = Sighting(MONDAY, ready=True, tools=2, leaf_not_after=None, names=("charge
 
 
 def test_the_names_of_tools_come_back(tmp_path: Path) -> None:
-    with closing(open_journal(tmp_path / "journal.db", create=True)) as journal:
+    with closing(open_books(tmp_path / "journal.db", create=True)) as books:
+        journal = books.journal
         journal.record_observations({"a": SEEN, "b": SEEN})
         journal.forget(["b"])
         assert (journal.observations(), journal.tools()) == ({"a": SEEN}, {"a": ("charge", "refund")})
 
 
 def test_a_look_that_did_not_learn_the_names_keeps_those_known(tmp_path: Path) -> None:
-    with closing(open_journal(tmp_path / "journal.db", create=True)) as journal:
+    with closing(open_books(tmp_path / "journal.db", create=True)) as books:
+        journal = books.journal
         journal.record_observations({"a": SEEN})
         journal.record_observations({"a": Sighting(MONDAY, ready=False, tools=0, leaf_not_after=None)})
         assert journal.tools() == {"a": ("charge", "refund")}
@@ -35,11 +38,13 @@ def test_a_look_that_did_not_learn_the_names_keeps_those_known(tmp_path: Path) -
 
 def test_a_journal_of_an_older_version_is_read_and_written(tmp_path: Path) -> None:
     file = tmp_path / "journal.db"
-    with closing(open_journal(file, create=True)) as journal:
+    with closing(open_books(file, create=True)) as books:
+        journal = books.journal
         journal.record_observations({"a": Sighting(MONDAY, ready=True, tools=2, leaf_not_after=None)})
     with closing(sqlite3.connect(file)) as older, older:
         older.execute("DROP TABLE reconciler_tools")
-    with closing(open_journal(file, create=False)) as journal:
+    with closing(open_books(file, create=False)) as books:
+        journal = books.journal
         assert (journal.observations()["a"].names, journal.tools()) == (None, {})
         journal.record_observations({"a": SEEN})
         assert journal.observations() == {"a": SEEN}
@@ -48,7 +53,8 @@ def test_a_journal_of_an_older_version_is_read_and_written(tmp_path: Path) -> No
 @pytest.mark.parametrize("names", ["'{'", "x'ff'", "'7'"])
 def test_names_that_no_version_wrote_are_an_error_of_ours(tmp_path: Path, names: str) -> None:
     file = tmp_path / "journal.db"
-    with closing(open_journal(file, create=True)) as journal:
+    with closing(open_books(file, create=True)) as books:
+        journal = books.journal
         journal.record_observations({"a": SEEN})
         with closing(sqlite3.connect(file)) as other, other:
             other.execute(f"UPDATE reconciler_tools SET names = {names}")  # noqa: S608 - the values above

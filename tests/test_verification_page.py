@@ -56,6 +56,8 @@ def _words(text: ast.expr) -> list[str]:
     """Return the fixed parts of a text; a name stands for something that is said elsewhere."""
     if isinstance(text, ast.Constant):
         return [part for part in VARIABLE.split(str(text.value)) if part.strip()]
+    if isinstance(text, ast.IfExp):
+        return [*_words(text.body), *_words(text.orelse)]
     if isinstance(text, ast.JoinedStr):
         return [str(part.value) for part in text.values if isinstance(part, ast.Constant) and str(part.value).strip()]
     return []
@@ -68,6 +70,10 @@ def test_the_page_has_a_heading_for_every_reason_and_no_other() -> None:
     assert len(EVERY) > 60, "the words are found in the code"
     headings = re.findall(r"^### `(\w+)`", TEXT, re.MULTILINE)
     assert sorted(headings) == sorted({each.reason for each in EVERY} | ELSEWHERE)
+
+
+def test_every_message_of_the_page_has_a_fix() -> None:
+    assert TEXT.count("\n\n> ") == len(re.findall(r"^Fix: \S", TEXT, re.MULTILINE))
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: f"{each.reason}: {' '.join(each.message)[:40]}")

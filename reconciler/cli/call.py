@@ -16,7 +16,7 @@ from reconciler.errors import GuardError, InputError, ReconcilerError
 if TYPE_CHECKING:
     from reconciler.core.observation import McpObservation, Observation
     from reconciler.core.routes import Resolved
-    from reconciler.engine import Lookup
+    from reconciler.examining import Lookup
 
 _ARGUMENTS_LIMIT: Final = 1024 * 1024
 _FAILED: Final = 6

@@ -38,8 +38,9 @@ Examples:
 def lock(names: tuple[str, ...], where: Where, voice: Voice, *, check: bool, resolved: Resolved) -> int:
     """Ask upstreams for their tools, and write the definitions to the tools locks that `verify` compares with.
 
-    The upstream is called as its manifest says: with the CA bundle, the address and the credentials that git has. What
-    is written is for a commit and a review; texts that hide, or that give orders to a model, are pointed out.
+    The upstream is called as its manifest says: with the CA bundle, the address and the credentials that git has; the
+    store is asked for nothing but CAs under `tls.caFrom`. What is written is for a commit and a review; texts that
+    hide, or that give orders to a model, are pointed out.
 
     Exit 6 when an upstream did not say which tools it has; the locks of the others are written.
     """
@@ -49,7 +50,7 @@ def lock(names: tuple[str, ...], where: Where, voice: Voice, *, check: bool, res
 
     moment = now()
     settings = settings_of(where)
-    chosen = _chosen(reviewed_gateways(settings, moment, where.paths), names)
+    chosen = _complete(_chosen(reviewed_gateways(settings, moment, where.paths), names), settings)
     prober = ProgressProber(voice, os.environ, moment, resolved, keep_definitions=True)
     seen = prober([(wanted.gateway, wanted.verify) for wanted in chosen])
     results = [_locked(wanted, observation) for wanted, observation in zip(chosen, seen, strict=True)]
@@ -72,6 +73,18 @@ def _chosen(reviewed: Mapping[str, DesiredGateway], names: Sequence[str]) -> lis
             fix="see `reconciler validate`, and give the manifests with --path where there is no reconciler.yaml",
         )
     return [reviewed[name] for name in dict.fromkeys(names)]
+
+
+def _complete(chosen: list[DesiredGateway], settings: Settings) -> list[DesiredGateway]:
+    """Return the gateways with the CAs that the platform behind the store keeps (`tls.caFrom`)."""
+    if not any(wanted.ca_from for wanted in chosen):
+        return chosen
+    from reconciler.composition import build_engine
+    from reconciler.core.model import DesiredState
+
+    desired = DesiredState({wanted.gateway.name: wanted for wanted in chosen})
+    with build_engine(settings, os.environ, write=False) as engine:
+        return list(engine.with_references(desired).gateways.values())
 
 
 def _locked(wanted: DesiredGateway, seen: Observation) -> Locked:

@@ -39,6 +39,7 @@ def verify(names: tuple[str, ...], where: Where, voice: Voice, *, resolved: Reso
     Exit 6 when an upstream does not answer as promised, when its tools are not those that were reviewed, or when a
     stored bundle is not what was signed.
     """
+    from reconciler.books import books_of
     from reconciler.clock import now
     from reconciler.composition import build_engine, reviewed_gateways
     from reconciler.recording import record_verified
@@ -50,7 +51,10 @@ def verify(names: tuple[str, ...], where: Where, voice: Voice, *, resolved: Reso
     with build_engine(settings, os.environ, write=False) as engine:
         prober = ProgressProber(voice, os.environ, moment, resolved, keep_definitions=True)
         results = engine.verify(reviewed, frozenset(names), prober)
-    record_verified(settings, results, moment)
+    if any(result.observation is not None for result in results):
+        with books_of(settings, create=True) as books:
+            if books is not None:
+                record_verified(books, results, moment)
     if voice.format == "json":
         voice.document(report.as_document(results))
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reconciler.core.canonical import canonical_json
 from reconciler.core.hostile import printable
-from reconciler.core.tooltext import flags
+from reconciler.core.tooltext import below, flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -246,25 +246,33 @@ class _Leaf:
 
 def _leaves(before: Any, after: Any) -> Iterator[_Leaf]:  # noqa: ANN401 - any JSON
     """Yield the smallest places that differ, in the order of their keys. It uses no stack, and goes so deep only."""
-    waiting: list[tuple[str, Any, Any, int]] = [("", before, after, 0)]
-    while waiting:
-        pointer, old, new, depth = waiting.pop()
-        if old is _NOTHING or new is _NOTHING:
-            yield _Leaf(pointer, old, new)
-        elif depth < _DEPTH and isinstance(old, dict) and isinstance(new, dict):
-            keys = sorted(old.keys() | new.keys(), reverse=True)
-            waiting += [
-                (f"{pointer}/{_token(key)}", old.get(key, _NOTHING), new.get(key, _NOTHING), depth + 1) for key in keys
-            ]
-        elif depth < _DEPTH and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            pairs = [(f"{pointer}/{at}", *pair, depth + 1) for at, pair in enumerate(zip(old, new, strict=True))]
-            waiting += reversed(pairs)
-        elif canonical_json(old) != canonical_json(new):
-            yield _Leaf(pointer, old, new)
+    levels = [iter([_Leaf("", before, after)])]
+    while levels:
+        leaf = next(levels[-1], None)
+        if leaf is None:
+            levels.pop()
+        elif len(levels) <= _DEPTH and (inner := _inside(leaf)) is not None:
+            levels.append(inner)
+        elif _differs(leaf):
+            yield leaf
 
 
-def _token(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+def _differs(leaf: _Leaf) -> bool:
+    if leaf.before is _NOTHING or leaf.after is _NOTHING:
+        return True
+    return canonical_json(leaf.before) != canonical_json(leaf.after)
+
+
+def _inside(leaf: _Leaf) -> Iterator[_Leaf] | None:
+    """Return the places in two values that can be compared place by place, or None."""
+    old, new = leaf.before, leaf.after
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return (_Leaf(below(leaf.pointer, key), old.get(key, _NOTHING), new.get(key, _NOTHING)) for key in keys)
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return (_Leaf(below(leaf.pointer, str(at)), *pair) for at, pair in pairs)
+    return None
 
 
 def _part(leaf: _Leaf) -> Part:

@@ -39,6 +39,10 @@ EDITED_LOCK = Rule(
 LOCK_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of the longest lock: twice what an upstream may answer."""
 
+_ERRORS_AT_MOST: Final = 100
+_DEEPEST: Final = 40
+"""Spaces before the innermost line of a lock."""
+
 _VERSION: Final = "reconciler/v1"
 _KIND: Final = "ToolsLock"
 _AGAIN: Final = "write it anew with `reconciler lock` and review the difference"
@@ -61,20 +65,30 @@ def write_lock(tools: Iterable[Tool]) -> bytes:
             for tool in sorted(tools, key=lambda each: each.name)
         ],
     }
-    return _seen(json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    return _seen("".join(_written(document)) + "\n").encode()
 
 
 def read_lock(file: str, data: bytes) -> tuple[ToolsLock, tuple[Problem, ...]]:
-    """Return the lock, and everything that is wrong with it; with an error, its tools are None."""
+    """Return the lock, and what is wrong with it, a hundred errors at the most; with an error, its tools are None."""
     try:
         document = _parsed(data)
     except _GARBAGE as error:
         return ToolsLock(file, None), (_not_json(file, error),)
-    found = tuple(_Check(file, data, document).problems())
+    found = tuple(_until_hopeless(_Check(file, data, document).problems()))
     if has_errors(found):
         return ToolsLock(file, None), found
     tools = sorted((_tool(block) for block in document["tools"]), key=lambda each: each.name)
     return ToolsLock(file, tuple(tools)), found
+
+
+def _until_hopeless(problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Yield problems, and no more once there are more errors than anybody mends by hand."""
+    errors = 0
+    for problem in problems:
+        yield problem
+        errors += problem.severity is Severity.ERROR
+        if errors == _ERRORS_AT_MOST:
+            return
 
 
 class _Check:
@@ -152,12 +166,37 @@ def _no_constant(constant: str) -> NoReturn:
 
 def _not_json(file: str, error: Exception) -> Problem:
     if isinstance(error, json.JSONDecodeError):
-        where = Location(file, error.lineno, error.colno)
+        lines = f"{error.doc[: error.pos]}|".splitlines()  # the bar stands for what cannot be read
+        where = Location(file, len(lines), len(lines[-1]))
         return UNREADABLE_LOCK.at(where, f"it is not JSON: {error.msg.lower()}", fix=_AGAIN)
     if isinstance(error, UnicodeDecodeError):
         return UNREADABLE_LOCK.at(Location(file), "it is not UTF-8", fix=_AGAIN)
     what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return UNREADABLE_LOCK.at(Location(file), what, fix=_AGAIN)
+
+
+def _written(value: Any, indent: str = "") -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Yield JSON with every value on a line of its own; what is nested so deeply that nobody reads it is one line.
+
+    Indented throughout, a hostile definition of a few megabytes would take gigabytes.
+    """
+    if not value or not isinstance(value, (dict, list)) or len(indent) >= _DEEPEST:
+        yield _in_one_line(value)
+        return
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    labelled = [f"{_in_one_line(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    inner = f"{indent}  "
+    yield opening
+    for at, (label, each) in enumerate(
+        zip(labelled, value.values() if isinstance(value, dict) else value, strict=True)
+    ):
+        yield f"{',' if at else ''}\n{inner}{label}"
+        yield from _written(each, inner)
+    yield f"\n{indent}{closing}"
+
+
+def _in_one_line(value: Any) -> str:  # noqa: ANN401 - any JSON
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401 - any JSON

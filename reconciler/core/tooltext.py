@@ -50,6 +50,8 @@ FIXES: Final[Mapping[str, str]] = {
 }
 
 _MAX_FLAGS: Final = 20
+_POINTER: Final = 1000
+_TELLING: Final = (str, list, dict)
 _SHOWN: Final = 80
 _MARGIN: Final = 24
 _BLOB: Final = re.compile(r"[A-Za-z0-9+/_-]{80,}={0,2}")
@@ -62,6 +64,11 @@ _MARKS: Final = frozenset("\u200e\u200f\u061c")
 _PLAIN_CONTROLS: Final = frozenset("\t\n\r")
 _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that Unicode calls letters, marks or symbols, and that show nothing."""
+_SELECTORS: Final = "\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef"
+"""Variation selectors. One chooses how the character before it looks; 256 of them in a row spell bytes."""
+
+_SELECTOR: Final = re.compile(f"[{_SELECTORS}]")
+_VARIED: Final = re.compile(rf"[^\x00-\x7f{_SELECTORS}]|[0-9#*]")
 
 _ALIKE: Final = str.maketrans(
     "аеорсухіѕјԁһАВЕЅІЈКМНОРСТУХαινορυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
@@ -148,39 +155,56 @@ def flags(definition: object) -> tuple[Flag, ...]:
 def texts(value: object) -> Iterator[tuple[str, str]]:
     """Yield every text in a JSON value, with the JSON Pointer of it: strings, and the keys of objects at their value.
 
-    It goes as deep as the value does, without the stack.
+    It goes as deep as the value does, without the stack, and holds one way through it at a time.
     """
-    waiting: list[tuple[str, Any]] = [("", value)]
-    while waiting:
-        pointer, each = waiting.pop()
-        if isinstance(each, str):
-            yield pointer, each
-        elif isinstance(each, list):
-            waiting.extend((f"{pointer}/{index}", item) for index, item in reversed(list(enumerate(each))))
-        elif isinstance(each, dict):
-            for key, item in reversed(each.items()):
-                below = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-                waiting.append((below, item))
-                if not key.isascii():
-                    waiting.append((below, key))
+    levels: list[Iterator[tuple[str, Any]]] = [iter([("", value)])]
+    while levels:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+        elif isinstance(found[1], str):
+            yield found
+        else:
+            levels.append(_inside(*found))
+
+
+def _inside(pointer: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
+    """Yield the texts, lists and objects in a list or an object; keys that are not ASCII are texts as well."""
+    if isinstance(value, list):
+        yield from ((below(pointer, str(at)), each) for at, each in enumerate(value) if isinstance(each, _TELLING))
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if not key.isascii():
+                yield below(pointer, key), key
+            if isinstance(each, _TELLING):
+                yield below(pointer, key), each
+
+
+def below(pointer: str, key: str) -> str:
+    """Return the JSON Pointer to what `key` is in there: a long one without its middle, for a peer chooses the keys."""
+    longer = f"{pointer}/{key[:_POINTER].replace('~', '~0').replace('/', '~1')}"
+    return longer if len(longer) <= _POINTER else f"{longer[: _POINTER // 2]}…{longer[-_POINTER // 2 :]}"
 
 
 def is_hidden(text: str, position: int) -> bool:
     """Return whether the character at a position is there without being seen.
 
     Joiners are part of many scripts and of emoji: between two characters that are not ASCII they are left alone, and so
-    are direction marks beside letters that run from right to left.
+    are direction marks beside letters that run from right to left, and variation selectors behind what can vary. In a
+    row of their own kind none is: that can spell anything.
     """
     character = text[position]
     if character in _UNSEEN:
         return True
+    if _SELECTOR.fullmatch(character):
+        return _VARIED.fullmatch(text[position - 1 : position]) is None
     if character.isprintable() or character in _PLAIN_CONTROLS or unicodedata.category(character) == "Zs":
         return False
     beside = text[max(position - 1, 0) : position] + text[position + 1 : position + 2]
     if character in _JOINERS:
-        return len(beside) < len("ab") or any(each.isascii() for each in beside)
+        return len(beside) < len("ab") or any(each.isascii() or each in _JOINERS for each in beside)
     if character in _MARKS:
-        return not any(unicodedata.bidirectional(each) in ("R", "AL") for each in beside)
+        return not any(unicodedata.bidirectional(each) in ("R", "AL") for each in beside if each not in _MARKS)
     return True
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from reconciler.core.canonical import digest, document
+from reconciler.core.canonical import gateway_digest
 from reconciler.core.conditions import Condition
 from reconciler.core.model import VerifyPolicy
 from reconciler.core.observation import UNREACHABLE, UNTRIED
@@ -138,7 +138,7 @@ def row_synced(found: LiveGateway, now: datetime) -> Condition:
     stamp = found.stamp
     if stamp is None:
         return Condition("Synced", "Unknown", "Unowned", "nobody owns it; `reconciler adopt` takes it over", "", now)
-    if stamp.digest != digest(document(found.gateway)):
+    if stamp.digest != gateway_digest(found.gateway):
         message = "the row is not what was last written; `reconciler plan` shows the difference"
         return Condition("Synced", "False", "Drifted", message, stamp.revision, now)
     return Condition("Synced", "True", "Applied", f"as written from {stamp.manifest}", stamp.revision, now)
@@ -164,17 +164,27 @@ def verified_conditions(verified: Verified, now: datetime) -> tuple[Condition, .
     return (*conditions, Condition("ToolsMatch", *_tools_match(verified), verified.revision, now))
 
 
+def policy_of(desired: DesiredState, name: str) -> VerifyPolicy:
+    """Return what git asks of the verification of a gateway; the defaults, of one that it does not describe."""
+    wanted = desired.gateways.get(name)
+    return wanted.verify if wanted is not None else _DEFAULT_POLICY
+
+
+def unreviewed(changes: Iterable[ToolChange]) -> bool:
+    """Return whether a tool is offered that is not as it was reviewed: one that is gone misleads nobody."""
+    return any(change.kind != "vanished" for change in changes)
+
+
 def to_disable(results: Iterable[Verified]) -> tuple[str, ...]:
     """Return the names of the gateways to take off: git asks for that when tools are not as they were reviewed.
 
     Only a tool that is not the reviewed one takes a gateway off, never an upstream that did not answer, nor a lock that
-    cannot be read; and a tool that is gone misleads nobody.
+    cannot be read. What puts it back on is for `reconciler.core.preflight`.
     """
     return tuple(
         each.name
         for each in results
-        if each.policy.on_tools_change == "disable"
-        and any(change.kind != "vanished" for change in each.tool_changes or ())
+        if each.policy.on_tools_change == "disable" and unreviewed(each.tool_changes or ())
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from live_contextforge import ADMIN
 from raw_servers import VALID
 from typed_pages import follow
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 SECRET = "hunter2-of-the-upstream"  # noqa: S105 - a fixture
 PAGE = Path(__file__).parents[2] / "docs/contextforge.md"
-DOINGS = ("read", "create", "update", "delete")
 PATH = ("--path", "gateways")
 NO_CHANGES = "No changes. The store holds exactly what git says"
 
@@ -214,7 +215,7 @@ def test_one_gateway_that_cannot_be_written_leaves_the_others_and_has_our_own_di
 
 BY_HAND = """
 import os, httpx
-headers = {"Authorization": "Bearer " + open(os.environ["HOME"] + "/contextforge-token").read()}
+headers = {"Authorization": "Bearer " + open(os.environ["HOME"] + "/contextforge-token").read().strip()}
 with httpx.Client(base_url=os.environ["GATEWAY"], headers=headers, trust_env=False) as api:
     row, = api.get("/v1/gateways").json()
     api.put("/v1/gateways/" + row["id"], json={"description": "by hand"}).raise_for_status()
@@ -225,9 +226,8 @@ def test_the_page_goes_as_it_says(contextforge: ContextForge, root: Authority, t
     home, directory = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     directory.mkdir()
-    token = contextforge.token_for(*(f"gateways.{each}" for each in DOINGS), "tools.read", "tools.execute")
     for name, text in {
-        "contextforge-token": token,
+        "login.json": json.dumps({"email": ADMIN, "password": contextforge.password}),
         "contextforge-ed25519.pem": contextforge.signing_key,
         "payments-ca.pem": root.pem,
         "by_hand.py": BY_HAND,

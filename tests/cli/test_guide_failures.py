@@ -1,19 +1,22 @@
 """What the platforms' guides list under troubleshooting, made real: each yields a message whose fix can be copied.
 
 The guides are ContextForge's "Using Self-Signed Certificates with MCP Servers" and Kuadrant's "Custom CA Certificates".
-Their failures of uploading (file types, sizes, PEM) are in tests/examples/guides. Here are those of connecting: the CA
-that was uploaded is another one, the URL matches neither CN nor SAN, the chain is not complete, and the command both
-tell one to run, `openssl s_client`, which is run here as it was printed.
+
+`UPLOADS` are their failures of uploading, each with what its message ends with; what that says is then done, and where
+it is a command, it is run as it was printed. Below are those of connecting: the CA that was uploaded is another one,
+the URL matches neither CN nor SAN, the chain is not complete, and the command both tell one to run, `openssl s_client`.
+What Kuadrant says of a Secret that lacks its label or its key is in tests/stores/test_kubernetes_store.py.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from raw_servers import VALID, Script, server_context, speaking_http
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from raw_servers import NOW, VALID, Script, server_context, speaking_http
 
 from reconciler.core.chains import fingerprint
 from reconciler.demo.pki import Authority, Identity, Lifetime, self_signed
@@ -23,6 +26,82 @@ if TYPE_CHECKING:
 
     from raw_servers import RawServer
     from terminal import Terminal
+
+ROOT = Authority.root("Payments Root CA", VALID)
+LEAF = ROOT.issue_server(["localhost"]).leaf_only()
+GOOD = f"{ROOT.pem}\n".encode()
+BODY = GOOD.splitlines(keepends=True)
+EXPIRED = Authority.root("Old Root CA", Lifetime.expired(NOW)).pem.encode()
+KEY = ROOT.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+MANY = b"\n".join(Authority.root(f"Root {number}", VALID).pem.encode() for number in range(130))
+
+
+def copied(terminal: Terminal, said: str) -> None:
+    """Run the command that the fix ends with."""
+    found = re.search(r"fix: .*?(openssl .*)$", said, re.MULTILINE)
+    assert found, said
+    there = terminal.directory
+    subprocess.run(found[1], shell=True, cwd=there, capture_output=True, timeout=60, check=True)  # noqa: S602 - the point
+
+
+def replaced(terminal: Terminal, _said: str) -> None:
+    """Put the right file in its place, which is what the other fixes come to."""
+    upload(terminal, "ca.pem", GOOD)
+
+
+def upload(terminal: Terminal, name: str, content: bytes) -> None:
+    tls, kuadrant = {"caCertificates": [name]}, {"route": "payments"}
+    terminal.gateway("payments", transport="streamable-http", tls=tls, kuadrant=kuadrant)
+    (terminal.directory / "gateways" / name).write_bytes(content)
+
+
+class Upload(NamedTuple):
+    """What one of the guides warns of: the file, what we say of it and how to mend it, and the mending."""
+
+    guide: str
+    name: str
+    content: bytes
+    says: str
+    fix: str
+    mend: Callable[[Terminal, str], None] = replaced
+    store: str = "sqlite:///gateways.db"
+
+
+UPLOADS = (
+    Upload("Invalid file type", "ca.txt", GOOD, "`ca.txt` does not fit", "for example `payments-root.pem`"),
+    Upload("Invalid file type", "ca.cer", ROOT.certificate.public_bytes(Encoding.DER), "binary (DER) certificate",
+           "openssl x509 -inform der -in gateways/ca.cer -out new.pem && mv new.pem gateways/ca.cer", copied),
+    Upload("Invalid file type", "ca.crt", b"<html>sign in</html>", "an HTML or XML page, not PEM text",
+           "download the certificate itself"),
+    Upload("Certificate file too large", "ca.pem", GOOD + b"#" * 10_000_000, "at most 10,000,000 are read",
+           "keep only the CA certificates this upstream needs"),
+    Upload("Some certificates failed validation", "ca.pem", BODY[0] + BODY[1], "has no END line",
+           "copy the whole certificate again, END line included"),
+    Upload("Some certificates failed validation", "ca.pem", b"".join(BODY[1:]), "ca.pem:",
+           "-----BEGIN CERTIFICATE-----"),
+    Upload("Some certificates failed validation", "ca.pem", b"".join([*BODY[:2], *BODY[3:]]), "ca.pem:",
+           "copy the certificate again; one block, one certificate"),
+    Upload("Don't upload expired certificates", "ca.pem", EXPIRED, "CN=Old Root CA expired", "replace it"),
+    Upload("Don't upload private keys", "ca.pem", GOOD + KEY, "private key",
+           "remove the key from the file and from git's history"),
+    Upload("CA certificate is invalid", "ca.pem", LEAF.certificate_pem.encode(), "CN=localhost", "CA"),
+    Upload("exceeds maximum size", "ca.pem", MANY, "Kuadrant takes 65,536", "name only the CAs of this upstream", store="kubernetes://"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("failure", UPLOADS, ids=lambda each: f"{each.guide}: {each.says}")
+def test_what_cannot_be_uploaded_says_how_to_mend_it(terminal: Terminal, failure: Upload) -> None:
+    targets = f"[{{name: default, store: '{failure.store}'}}]"
+    config = f"apiVersion: reconciler/v1\nkind: Config\nmetadata: {{name: team}}\nspec: {{targets: {targets}}}\n"
+    terminal.write("reconciler.yaml", config)
+    upload(terminal, failure.name, failure.content)
+    said = terminal("validate", expect=3).out
+    problem, _, fix = said.partition("fix: ")
+    assert failure.says in problem
+    assert failure.fix in fix
+    failure.mend(terminal, said)
+    terminal("validate")
+
 
 STORE = ("--store", "sqlite:///gateways.db")
 COMMAND = re.compile(r"To see the same: (openssl s_client .* </dev/null)")
@@ -143,8 +222,6 @@ def test_a_self_signed_server_whose_certificate_was_not_uploaded(
 def test_the_certificate_is_out_of_date(
     terminal: Terminal, case: Case, root: Authority, lifetime: str, reason: str, code: str
 ) -> None:
-    from raw_servers import NOW
-
     said = case(root.issue_server(["localhost"], getattr(Lifetime, lifetime)(NOW)), root.pem)
     assert f"{reason}: CN=localhost, the certificate of localhost:{case.port}" in said
     assert "the clock here says" in said

@@ -47,6 +47,11 @@ HIDDEN = [
     "[//]: # (not shown)",
     "a\u200db",
     "\ud800",
+    "é\u200d\u200c\u200dé",
+    "עברית\u200f\u061c\u200f שלום",
+    "charge\ufe0f",
+    "👍\ufe0f\ufe0e",
+    "\U000e0100charge",
 ]
 
 HARMLESS = [
@@ -61,6 +66,7 @@ HARMLESS = [
     "sha256 " + "ab12" * 16,
     "see https://example.com/" + "aB3-" * 40,
     "سلام\u200cعلی",
+    "1\ufe0f\u20e3 ❤\ufe0f\u200d🔥 葛\U000e0100",
     "👩\u200d💻 developers, café, naïve, ½ µs, Δt, 10\u00a0€",
     "עברית\u200f שלום",
     "Получить список API-ключей, JSONа и URLов",

@@ -7,6 +7,7 @@ well. Where somebody else reads the same language (PyYAML's composer, OpenSSL), 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import ssl
 from contextlib import suppress
@@ -15,11 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from reconciler.core.canonical import canonical_json
+from reconciler.core.handshake import MAX_NAME, tool_digest
+from reconciler.core.hostile import printable
 from reconciler.core.manifest import read_manifests
 from reconciler.core.pem import MAX_BLOCKS, read_pem
 from reconciler.core.problems import has_errors
 from reconciler.core.rules import rules
 from reconciler.core.strict_yaml import PROBLEM_LIMIT, read_yaml
+from reconciler.core.toolchanges import compare
+from reconciler.core.toollock import read_lock, write_lock
+from reconciler.core.tooltext import is_hidden
 from reconciler.core.trust import build_bundle
 from reconciler.schema_files import load_schemas
 
@@ -78,10 +85,41 @@ def check_certificate(der: bytes) -> None:
     check_pem(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n")
 
 
+def check_lock(data: bytes) -> None:
+    """Check that a tools lock is read or refused, at its places, and wholly: written again it is the same lock."""
+    read = lock, problems = read_lock("a.tools.json", data)
+    lines = data.decode(errors="replace").splitlines()
+    _check_problems(problems, lines, 2 + len(data) // 8)
+    assert (lock.tools is None) == has_errors(problems), "refused without a reason, or taken in spite of one"
+    assert read == read_lock("a.tools.json", data), "it was read differently the second time"
+    if lock.tools is None:
+        return
+    written = write_lock(lock.tools)
+    assert read_lock("a.tools.json", written)[0] == lock, "written again it is another lock"
+    text = written.decode()
+    assert not any(is_hidden(text, at) for at in range(len(text))), "something in it is there without being seen"
+    assert not any(change.kind for change in compare(lock.tools, lock.tools)), "it differs from itself"
+
+
+def check_tool(data: bytes) -> None:
+    """Check what `check_lock` does of one tool of this definition: the fuzzer does not guess its digest."""
+    try:
+        definition = json.loads(data)
+        text = canonical_json(definition)
+        own = definition["name"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    name = printable(own, MAX_NAME) if isinstance(own, str) else own
+    block = {"name": name, "sha256": tool_digest(text), "definition": definition}
+    check_lock(json.dumps({"apiVersion": "reconciler/v1", "kind": "ToolsLock", "tools": [block]}).encode())
+
+
 ORACLES: Final[dict[str, Callable[[bytes], None]]] = {
     "yaml": check_yaml,
     "pem": check_pem,
     "certificate": check_certificate,
+    "lock": check_lock,
+    "tool": check_tool,
 }
 
 

@@ -1,4 +1,4 @@
-"""Run the fuzzer for a while: `python tests/fuzz/run.py yaml|pem|certificate --seconds 300`. It needs atheris.
+"""Run the fuzzer for a while: `python tests/fuzz/run.py yaml --seconds 300`. It needs atheris.
 
 What was learnt stays in `build/fuzz`, and the next run begins there. Ends with 1 if the oracle failed, or if the reader
 crashed, took longer than ten seconds or more than a gibibyte for one input.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import binascii
+import json
 import os
 import re
 import shlex
@@ -18,13 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 BUILD: Final = ROOT / "build" / "fuzz"
-SUFFIXES: Final = {"yaml": (".yaml",), "pem": (".pem", ".crt"), "certificate": (".pem", ".crt")}
-LONGEST: Final = {"yaml": 4096, "pem": 8192, "certificate": 2048}
+SUFFIXES: Final = {
+    "yaml": (".yaml",),
+    "pem": (".pem", ".crt"),
+    "certificate": (".pem", ".crt"),
+    "lock": (".tools.json",),
+    "tool": (".tools.json",),
+}
+LONGEST: Final = {"yaml": 4096, "pem": 8192, "certificate": 2048, "lock": 4096, "tool": 2048}
 LIMITS: Final = ("-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1")
 
 
@@ -59,15 +66,27 @@ def _seeds(reader: str) -> Iterator[bytes]:
         yield from (path.read_bytes() for path in sorted(directory.glob("*")))
     for directory in (ROOT / "tests" / "examples", ROOT / "examples"):
         for path in sorted(directory.rglob("*")):
-            if path.suffix in SUFFIXES[reader] and path.is_file():
-                data = path.read_bytes()
-                yield from _certificates(data) if reader == "certificate" else [data]
+            if path.name.endswith(SUFFIXES[reader]) and path.is_file():
+                yield from _PARTS.get(reader, _whole)(path.read_bytes())
+
+
+def _whole(data: bytes) -> Iterator[bytes]:
+    yield data
+
+
+def _tools(data: bytes) -> Iterator[bytes]:
+    with suppress(ValueError, TypeError, KeyError):
+        for tool in json.loads(data)["tools"]:
+            yield json.dumps(tool["definition"]).encode()
 
 
 def _certificates(data: bytes) -> Iterator[bytes]:
     for block in re.findall(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END", data):
         with suppress(binascii.Error):
             yield binascii.a2b_base64(block)
+
+
+_PARTS: Final[dict[str, Callable[[bytes], Iterator[bytes]]]] = {"certificate": _certificates, "tool": _tools}
 
 
 def _say(line: str) -> None:

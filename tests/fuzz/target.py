@@ -1,4 +1,4 @@
-"""A reader under atheris. `run.py` starts it: `target.py yaml|pem|certificate [libFuzzer's options] CORPUS...`."""
+"""A reader under atheris. `run.py` starts it: `target.py yaml|… [libFuzzer's options] CORPUS...`."""
 
 from __future__ import annotations
 

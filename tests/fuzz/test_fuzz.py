@@ -6,8 +6,9 @@ The oracles are those of the fuzzer; hypothesis knows better what people and too
 
 from __future__ import annotations
 
+import gc
+import json
 import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -15,13 +16,19 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hostile_trees import Tree, check_tree, trees
 from hypothesis import given, settings
-from oracles import ORACLES, check_pem, check_yaml
+from hypothesis import strategies as st
+from oracles import ORACLES, check_lock, check_pem, check_tool, check_yaml
 from strategies import manifest_texts, pem_soups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 HERE: Final = Path(__file__).parent
+ANY_JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    max_leaves=12,
+)
 KEPT: Final = sorted(path for path in HERE.glob("*/*/*") if path.parent.name in ORACLES)
 
 
@@ -60,36 +67,70 @@ WORST_PEM: Final = {
 }
 
 
-def repeated(head: bytes, piece: bytes, tail: bytes) -> bytes:
-    """Return a head, a piece over and over, numbered if it has a place for that, and a tail: about `SIZE` bytes."""
-    count = SIZE // len(piece)
+LOCK: Final = b'{"apiVersion":"reconciler/v1","kind":"ToolsLock","tools":['
+LONG_KEY: Final = b'{"name":"a","' + b"k" * (SIZE // 2) + b'":['
+WORST_LOCKS: Final = {
+    "tools": (LOCK, b'{"name":"a","definition":0},', b"0]}"),
+    "names": (LOCK, b'{"name":"a","definition":{"name":"a","title":"%d"}},', b"0]}"),
+    "a nest": (LOCK, b"[", b"]"),
+    "a nest of objects": (LOCK, b'{"a":', b"1"),
+    "keys": (LOCK + b"{", b'"k%d":0,', b'"k":0}]}'),
+    "a long number": (LOCK, b"9", b"]}"),
+    "escapes": (LOCK + b'"', b"\\ud800", b'"]}'),
+    "nothing": (b"", b" ", b""),
+}
+WORST_TOOLS: Final = {
+    "texts below a long key": (LONG_KEY, b'"",', b'""]}'),
+    "objects below a long key": (LONG_KEY, b'{"a":"b"},', b"{}]}"),
+    "hidden characters": (b'{"name":"a","description":"', b"\\u200b", b'"}'),
+    "orders": (b'{"name":"a","description":"', b"ignore previous ", b'"}'),
+    "nearly orders": (b'{"name":"a","description":"', b"send send ", b'"}'),
+    "lookalikes": (b'{"name":"a","description":"', "\u0391pple ".encode(), b'"}'),
+    "blobs": (b'{"name":"a","description":"', b"A1b/" * 20 + b" ", b'"}'),
+    "comments": (b'{"name":"a","description":"', b"<!--", b'"}'),
+    "keys": (b'{"name":"a","x":{', '"é%d":"",'.encode(), b'"k":0}}'),
+    "a nest": (b'{"name":"a","x":' + b"[" * 300, b"0,", b"0" + b"]" * 300 + b"}"),
+}
+
+
+def repeated(head: bytes, piece: bytes, tail: bytes, size: int = SIZE) -> bytes:
+    """Return a head, a piece over and over, numbered if it has a place for that, and a tail: about `size` bytes."""
+    count = size // len(piece)
     pieces = (piece % number for number in range(count)) if b"%d" in piece else [piece] * count
     return head + b"".join(pieces) + tail
 
 
-@contextmanager
-def bounded_memory() -> Iterator[None]:
-    """Fail if a hundred bytes are held for each byte that is read: a gigabyte, for the largest PEM file."""
+def check_in_bounded_memory(check: Callable[[bytes], object], parts: tuple[bytes, bytes, bytes]) -> None:
+    """Fail if 120 bytes are held for each byte that is read: little more than a gigabyte, for the largest PEM file."""
+    check(repeated(*parts, size=SIZE // 64))  # what is loaded once is not counted
+    data = repeated(*parts)
+    gc.collect()
     tracemalloc.start()
     try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < 100 * SIZE
+        check(data)
+        assert tracemalloc.get_traced_memory()[1] < 120 * SIZE
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.parametrize("parts", WORST_MANIFESTS.values(), ids=WORST_MANIFESTS)
 def test_the_worst_manifest_is_answered_in_bounded_memory(parts: tuple[bytes, bytes, bytes]) -> None:
-    data = repeated(*parts)
-    with bounded_memory():
-        check_yaml(data)
+    check_in_bounded_memory(check_yaml, parts)
 
 
 @pytest.mark.parametrize("parts", WORST_PEM.values(), ids=WORST_PEM)
 def test_the_worst_pem_file_is_answered_in_bounded_memory(parts: tuple[bytes, bytes, bytes]) -> None:
-    data = repeated(*parts)
-    with bounded_memory():
-        check_pem(data)
+    check_in_bounded_memory(check_pem, parts)
+
+
+@pytest.mark.parametrize("parts", WORST_LOCKS.values(), ids=WORST_LOCKS)
+def test_the_worst_tools_lock_is_answered_in_bounded_memory(parts: tuple[bytes, bytes, bytes]) -> None:
+    check_in_bounded_memory(check_lock, parts)
+
+
+@pytest.mark.parametrize("parts", WORST_TOOLS.values(), ids=WORST_TOOLS)
+def test_the_worst_tool_is_looked_through_in_bounded_memory(parts: tuple[bytes, bytes, bytes]) -> None:
+    check_in_bounded_memory(check_tool, parts)
 
 
 @settings(max_examples=100, deadline=None)
@@ -102,6 +143,18 @@ def test_a_manifest_however_mutated_is_read_or_refused(text: str) -> None:
 @given(pem_soups)
 def test_pem_soup_is_read_or_refused(soup: bytes) -> None:
     check_pem(soup)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(max_size=9), ANY_JSON, max_size=4), st.text(max_size=9))
+def test_a_tool_of_any_definition_is_locked_and_found_again(definition: dict[str, object], name: str) -> None:
+    check_tool(json.dumps({**definition, "name": name}).encode())
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY_JSON)
+def test_a_lock_of_any_json_is_read_or_refused(document: object) -> None:
+    check_lock(json.dumps(document).encode())
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from raw_servers import NOW, Request, Script, http, json_rpc, server_context, speaking_http, target
+from raw_servers import NOW, Request, Script, deserted_port, http, json_rpc, server_context, speaking_http, target
 
 from reconciler.core.model import Transport
 from reconciler.demo.pki import self_signed
 from reconciler.probes import probe
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from raw_servers import RawServer
@@ -263,8 +263,7 @@ def test_a_body_that_ends_too_soon(serve: Serve) -> None:
 
 
 def test_a_port_where_nothing_listens_without_tls() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = deserted_port()
     seen = probe(target(f"http://localhost:{port}/mcp"), NOW)
     assert seen.tls is None
     assert seen.mcp is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from contextlib import suppress
 from queue import SimpleQueue
@@ -11,29 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_servers import NOW, VALID, server_context
+from raw_servers import NAMES, NOW, VALID, demanding, deserted_port, hang, outdated, server_context, speechless
 
 from reconciler.core.chains import fingerprint
 from reconciler.core.presented import MAX_CERTIFICATES, Endpoint, Fetched
 from reconciler.demo.pki import Authority, Identity, Lifetime, self_signed
 from reconciler.errors import ReconcilerError
 from reconciler.probes.presented import fetch, parse_endpoint, parse_host
-from reconciler.probes.tls import platform_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    import socket
+    from collections.abc import Callable
 
     from raw_servers import RawServer
 
     Serve = Callable[..., RawServer]
-
-NAMES = ["localhost", "127.0.0.1"]
-
-
-def listen(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        pass
 
 
 def look(port: int, host: str = "localhost", *, server_name: str = "", timeout: float = 20.0) -> Fetched:
@@ -43,7 +34,7 @@ def look(port: int, host: str = "localhost", *, server_name: str = "", timeout: 
 @pytest.fixture
 def fetched(serve: Serve) -> Callable[[Identity], Fetched]:
     """Start a server that presents an identity, and look at it."""
-    return lambda identity: look(serve(listen, server_context(identity)).port)
+    return lambda identity: look(serve(hang, server_context(identity)).port)
 
 
 def refused(port: int, timeout: float = 20.0) -> ReconcilerError:
@@ -108,7 +99,7 @@ def test_a_chain_of_a_hundred_is_cut_short(fetched: Callable[[Identity], Fetched
 def test_a_chain_beyond_all_measure_is_not_read(serve: Serve, root: Authority) -> None:
     server = deep(root, 3)
     giant = Identity((server.chain[0], *server.chain[1:] * 100), server.key_pem)
-    failed = refused(serve(listen, server_context(giant)).port)
+    failed = refused(serve(hang, server_context(giant)).port)
     assert "EXCESSIVE_MESSAGE_SIZE" in str(failed)
 
 
@@ -136,7 +127,7 @@ def by_name(serve: Serve, root: Authority) -> tuple[int, list[str | None]]:
             connection.context = other
 
     context.sni_callback = pick
-    return serve(listen, context).port, asked
+    return serve(hang, context).port, asked
 
 
 @pytest.mark.parametrize(
@@ -160,24 +151,13 @@ def test_a_server_is_asked_for_the_name_and_never_for_an_address(
 
 
 def test_another_address_may_be_called_for_a_name_that_nobody_knows(serve: Serve, root: Authority) -> None:
-    port = serve(listen, server_context(root.issue_server(["payments.invalid"]))).port
+    port = serve(hang, server_context(root.issue_server(["payments.invalid"]))).port
     seen = fetch(Endpoint("payments.invalid", port, connect_to="127.0.0.1"), 20.0, NOW)
     assert seen.chain.place == f"payments.invalid:{port}"
     assert seen.chain.members[0].certificate.subject == "CN=payments.invalid"
 
 
 # The system's CAs ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def public_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
-    """Return a CA that this machine's OpenSSL takes for a public one."""
-    authority = Authority.root("Public Root CA", VALID)
-    (tmp_path / "public.pem").write_text(authority.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
-    platform_context.cache_clear()
-    yield authority
-    platform_context.cache_clear()
 
 
 def test_a_server_of_a_public_ca_needs_no_ca_file(fetched: Callable[[Identity], Fetched], public_ca: Authority) -> None:
@@ -215,10 +195,9 @@ def test_no_request_is_sent_even_to_a_server_that_is_trusted(serve: Serve, publi
 def test_a_server_that_wants_a_client_certificate_presents_its_chain_first(
     serve: Serve, public_ca: Authority, version: ssl.TLSVersion
 ) -> None:
-    context = server_context(public_ca.issue_server(NAMES))
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = demanding(public_ca.issue_server(NAMES))
     context.maximum_version = version
-    seen = look(serve(listen, context).port)
+    seen = look(serve(hang, context).port)
     assert [each.certificate.subject for each in seen.chain.members] == ["CN=localhost"]
     # TLS 1.3 asks after the handshake. Before, it is part of it, and proves nothing while it is unfinished.
     assert seen.system_trusted is (version is ssl.TLSVersion.TLSv1_3)
@@ -235,8 +214,7 @@ def test_plain_http(serve: Serve) -> None:
 
 
 def test_nothing_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = deserted_port()
     failed = refused(port)
     assert str(failed) == f"Nothing listens on localhost:{port}."
     assert "spec." not in failed.fix
@@ -244,7 +222,7 @@ def test_nothing_listens() -> None:
 
 
 def test_a_server_that_says_nothing(serve: Serve) -> None:
-    failed = refused(serve(listen).port, timeout=0.5)
+    failed = refused(serve(hang).port, timeout=0.5)
     assert "said nothing" in str(failed)
     assert "--timeout" in failed.fix
 
@@ -254,22 +232,15 @@ def test_a_connection_that_is_cut(serve: Serve) -> None:
 
 
 def test_a_server_that_has_no_cipher_in_common(serve: Serve, root: Authority) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
-    failed = refused(serve(listen, context).port)
+    context = speechless(root.issue_server(NAMES))
+    failed = refused(serve(hang, context).port)
     assert "no cipher" in str(failed)
     assert "spec." not in failed.fix
 
 
 def test_a_server_of_tls_1_1(serve: Serve, root: Authority) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    assert "TLS 1.1 or older" in str(refused(serve(listen, context).port))
+    context = outdated(root.issue_server(NAMES))
+    assert "TLS 1.1 or older" in str(refused(serve(hang, context).port))
 
 
 def test_a_name_that_nobody_knows() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from raw_servers import NOW, Script, forwarding, http, server_context, speaking_http, target
+from raw_servers import NOW, Script, deserted_port, forwarding, hang, http, server_context, speaking_http, target
 
 from reconciler.core.routes import Proxy, Route, route_to
 from reconciler.probes import probe
@@ -86,18 +85,13 @@ def test_what_is_no_proxy_at_all_is_called_so(serve: Serve) -> None:
 
 
 def test_a_proxy_that_is_not_there_is_named_with_its_variable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = deserted_port()
     reason, message, fix = blamed(port)
     assert (reason, message) == ("ProxyUnreachable", f"The proxy localhost:{port} cannot be reached (ECONNREFUSED).")
     assert "HTTPS_PROXY" in fix
 
 
 def test_a_proxy_that_hangs_ends_with_the_deadline(serve: Serve) -> None:
-    def hang(connection: socket.socket) -> None:
-        while connection.recv(65536):
-            pass
-
     reason, message, _ = blamed(serve(hang).port, timeout_seconds=0.5)
     assert reason == "ProxyUnreachable"
     assert "within 0." in message

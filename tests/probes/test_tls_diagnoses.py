@@ -5,35 +5,38 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-import subprocess
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-from raw_servers import NOW, VALID, Script, server_context, speaking_http, target
+from raw_servers import (
+    NAMES,
+    NOW,
+    VALID,
+    Script,
+    demanding,
+    deserted_port,
+    hang,
+    outdated,
+    server_context,
+    speaking_http,
+    speechless,
+    target,
+)
 
 from reconciler.core.chains import fingerprint
 from reconciler.core.diagnosis import diagnose
 from reconciler.core.observation import UNREACHABLE, TlsObservation
 from reconciler.demo.pki import Authority, Identity, Lifetime, self_signed
 from reconciler.probes import probe
-from reconciler.probes.tls import load_identity, platform_context
 from reconciler.probes.wire import Line, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from raw_servers import RawServer
 
     Serve = Callable[..., RawServer]
-
-NAMES = ["localhost", "127.0.0.1"]
 
 
 def observed(url: str, **options: object) -> TlsObservation:
@@ -161,17 +164,6 @@ def test_a_wrong_host(present: Callable[[Identity], str], root: Authority) -> No
 # Thanks to the system -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def public_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
-    """Return a CA that this machine's OpenSSL takes for a public one."""
-    authority = Authority.root("Public Root CA", VALID)
-    (tmp_path / "public.pem").write_text(authority.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
-    platform_context.cache_clear()
-    yield authority
-    platform_context.cache_clear()
-
-
 def test_trust_without_a_bundle_comes_from_the_system(present: Callable[[Identity], str], public_ca: Authority) -> None:
     url = present(public_ca.issue_server(NAMES))
     seen = observed(url, system_trust=True)
@@ -203,10 +195,8 @@ def test_system_trust_does_not_help_where_nobody_knows_the_ca(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_client_certificate_that_is_demanded(serve: Serve, root: Authority, version: ssl.TLSVersion) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = demanding(root.issue_server(NAMES), root.pem)
     context.maximum_version = version
-    context.load_verify_locations(cadata=root.pem)
     url = f"https://localhost:{serve(speaking_http(Script()), context).port}/mcp"
 
     seen = observed(url, ca_certificate=root.pem)
@@ -220,10 +210,7 @@ def test_a_client_certificate_that_is_demanded(serve: Serve, root: Authority, ve
 
 
 def test_a_client_certificate_that_is_refused(serve: Serve, root: Authority) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=root.pem)
-    port = serve(speaking_http(Script()), context).port
+    port = serve(speaking_http(Script()), demanding(root.issue_server(NAMES), root.pem)).port
     foreign = Authority.root("Other Root CA", VALID).issue_client("reconciler")
     seen = observed(
         f"https://localhost:{port}/mcp",
@@ -250,70 +237,8 @@ def test_a_bundle_that_openssl_cannot_use(present: Callable[[Identity], str], ro
 # Too old, too weak --------------------------------------------------------------------------------------------------
 
 
-def with_key(public: rsa.RSAPrivateKey, root: Authority) -> Identity:
-    """Return a server's identity with this key, that `root` signed."""
-    builder = x509.CertificateBuilder(
-        issuer_name=root.certificate.subject,
-        subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]),
-        public_key=public.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=VALID.not_before,
-        not_valid_after=VALID.not_after,
-        extensions=[x509.Extension(oid, False, value) for oid, value in [_NAMES_EXTENSION]],
-    )
-    key = public.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return Identity((builder.sign(root.key, hashes.SHA256()),), key)
-
-
-_NAMES_EXTENSION = (
-    x509.SubjectAlternativeName.oid,
-    x509.SubjectAlternativeName([x509.DNSName("localhost")]),
-)
-
-
-def lax(identity: Identity) -> ssl.SSLContext:
-    """Return a server's context that presents what no careful server would."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    load_identity(context, identity.certificate_pem, identity.key_pem)
-    return context
-
-
-def signed_over_sha1(root: Authority, directory: Path) -> Identity:
-    """Return a server's identity as OpenSSL still makes one when told to."""
-    ca_key = root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    for name, text in (("ca.pem", root.pem), ("ca.key", ca_key), ("san", "subjectAltName=DNS:localhost")):
-        (directory / name).write_text(f"{text}\n")
-    for command in (
-        "req -new -newkey rsa:2048 -nodes -keyout server.key -subj /CN=localhost -out server.csr",
-        "x509 -req -sha1 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san -out server.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=directory, check=True, capture_output=True, timeout=60)
-    certificate = x509.load_pem_x509_certificate((directory / "server.pem").read_bytes())
-    return Identity((certificate,), (directory / "server.key").read_text())
-
-
-def test_a_signature_over_a_broken_hash(serve: Serve, root: Authority, tmp_path: Path) -> None:
-    context = lax(signed_over_sha1(root, tmp_path))
-    seen = observed(f"https://localhost:{serve(hang, context).port}/mcp", ca_certificate=root.pem)
-    assert (seen.ok, seen.code, seen.reason) == (False, "68", "WeakSignature")
-    assert "CN=localhost, the certificate of localhost" in seen.message
-    assert "is signed with SHA1, which has been broken" in seen.message
-
-
-def test_a_key_that_is_too_weak(serve: Serve, root: Authority) -> None:
-    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
-    context = lax(with_key(key, root))
-    seen = observed(f"https://localhost:{serve(speaking_http(Script()), context).port}/mcp", ca_certificate=root.pem)
-    assert (seen.ok, seen.code, seen.reason) == (False, "66", "WeakKey")
-    assert "has an RSA key of 1024 bits, which is too weak" in seen.message
-    assert "RSA from 2048 bits" in seen.fix
-
-
 def test_no_cipher_in_common(serve: Serve, root: Authority) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # nothing to sign with a key on P-256
+    context = speechless(root.issue_server(NAMES))
     seen = observed(f"https://localhost:{serve(hang, context).port}/mcp", ca_certificate=root.pem)
     assert (seen.ok, seen.reason, seen.chain) == (False, "NoSharedCipher", ())
 
@@ -325,11 +250,6 @@ def reset(connection: socket.socket) -> None:
     connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-def hang(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        pass
 
 
 def test_plain_http_on_the_port(serve: Serve) -> None:
@@ -357,8 +277,7 @@ def test_a_server_that_hangs(serve: Serve) -> None:
 
 
 def test_a_port_where_nothing_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = deserted_port()
     seen = observed(f"https://localhost:{port}/mcp")
     assert (seen.code, seen.reason) == ("ECONNREFUSED", "ConnectionRefused")
     assert seen.reason in UNREACHABLE
@@ -403,11 +322,6 @@ def test_a_name_that_nobody_knows() -> None:
 
 
 def test_a_server_of_tls_1_1(serve: Serve, root: Authority) -> None:
-    context = server_context(root.issue_server(NAMES))
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context = outdated(root.issue_server(NAMES))
     seen = observed(f"https://localhost:{serve(hang, context).port}/mcp", ca_certificate=root.pem)
     assert seen.reason == "TlsTooOld"

@@ -16,8 +16,9 @@ from reconciler.core.model import DesiredGateway, DesiredState, Gateway, Transpo
 from reconciler.core.planning import Terms
 from reconciler.core.problems import Location
 from reconciler.core.safety import Limits
+from reconciler.core.signatures import signatures
 from reconciler.core.signing import Keyring
-from reconciler.engine import Engine, signatures
+from reconciler.engine import Engine
 from reconciler.signers import find_signer
 from reconciler.stores import open_store
 from reconciler.stores.contextforge.address import address_of

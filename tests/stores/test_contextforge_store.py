@@ -17,6 +17,7 @@ from reconciler.demo.pki import Authority
 from reconciler.demo.upstreams import Upstream
 from reconciler.errors import StoreError
 from reconciler.stores.contextforge.wire import USER_AGENT
+from reconciler.uptake import tool_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,7 +233,8 @@ def test_a_rename_keeps_the_row_and_its_tools(site: Site, plain: Upstream) -> No
     before = site.row("payments")["id"]
     site.applied(wanted("billing", plain.url))
     assert site.row("billing")["id"] == before
-    assert [tool["name"] for tool in site.api.get("/v1/tools").json()] == ["billing-pay"]
+    tools = site.api.get("/v1/tools").json()
+    assert [tool["name"] for tool in tools if tool["gatewayId"] == before] == ["billing-pay"]
 
 
 def test_the_team_of_a_gateway_is_found_by_its_name(site: Site, plain: Upstream) -> None:
@@ -321,14 +323,43 @@ def test_a_tool_that_is_called_through_the_platform_answers_or_it_is_said_why_no
     site: Site, root: Authority, upstream: Upstream
 ) -> None:
     site.applied(wanted("payments", upstream.url, ca_certificate=root.pem))
-    caller = site.engine().tool_caller()
+    caller = tool_caller(site.engine())
     assert caller.call_tool("payments", "pay") == ToolCall("payments", "pay", "answered")
     assert caller.call_tool("payments", "refund").status == "absent"
     assert caller.call_tool("nobody", "pay").status == "absent"
     site.environ["RECONCILER_CONTEXTFORGE_TOKEN"] = site.platform.token_for("gateways.read")
-    refused = site.engine(store=site.open()).tool_caller().call_tool("payments", "pay")
+    refused = tool_caller(site.engine(store=site.open())).call_tool("payments", "pay")
     assert refused.status == "failed"
     assert "give it the scope tools.read" in refused.reason
+
+
+CALLING = ("gateways.read", "tools.read", "tools.execute", "servers.use")
+
+
+@pytest.mark.parametrize(("visibility", "status"), [("private", "failed"), ("public", "answered")])
+def test_a_token_of_no_team_calls_public_tools_only_and_keys_are_not_blamed_for_it(
+    site: Site, plain: Upstream, visibility: str, status: str
+) -> None:
+    site.applied(wanted("payments", plain.url, visibility=Visibility(visibility)))
+    site.environ["RECONCILER_CONTEXTFORGE_TOKEN"] = site.platform.token_for(*CALLING)
+    call = tool_caller(site.engine(store=site.open())).call_tool("payments", "pay")
+    assert call.status == status
+    assert "ED25519" not in call.reason
+    if status == "failed":
+        assert "Tool not found" in call.reason
+        assert "a token that is bound to no team calls tools of public gateways only" in call.reason
+        assert "set `visibility: public` in its manifest" in call.reason
+
+
+def test_the_owners_token_of_a_team_calls_private_tools(site: Site, plain: Upstream) -> None:
+    site.applied(wanted("payments", plain.url, visibility=Visibility.PRIVATE))
+    team = site.api.post("/v1/teams/", json={"name": "Payments Team"}).raise_for_status().json()
+    try:
+        site.environ["RECONCILER_CONTEXTFORGE_TOKEN"] = site.platform.token_for(*CALLING, team=team["id"])
+        call = tool_caller(site.engine(store=site.open())).call_tool("payments", "pay")
+    finally:
+        site.api.delete(f"/v1/teams/{team['id']}").raise_for_status()
+    assert call == ToolCall("payments", "pay", "answered")
 
 
 def test_another_signing_key_than_the_platforms_looks_right_until_a_tool_is_called(
@@ -337,7 +368,7 @@ def test_another_signing_key_than_the_platforms_looks_right_until_a_tool_is_call
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     with Site(contextforge, signing_key=key) as site:
         site.applied(wanted("payments", upstream.url, ca_certificate=root.pem))
-        call = site.engine().tool_caller().call_tool("payments", "pay")
+        call = tool_caller(site.engine()).call_tool("payments", "pay")
         assert call.status == "failed"
         assert "ED25519_PRIVATE_KEY" in call.reason
 
@@ -352,7 +383,7 @@ def test_what_a_tool_complains_of_is_told_too(site: Site, serve: Callable[..., R
         }
     )
     site.applied(wanted("payments", f"http://localhost:{serve(speaking_http(script)).port}/mcp"))
-    call = site.engine().tool_caller().call_tool("payments", "pay")
+    call = tool_caller(site.engine()).call_tool("payments", "pay")
     assert call == ToolCall("payments", "pay", "failed", r"the tool said `an amount is missing\n`")
 
 

@@ -14,8 +14,8 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.canonical import canonical_json
+from reconciler.core.contextforge_platform import slug
 from reconciler.core.model import ContextForgeOptions, Gateway, KuadrantOptions, LiveGateway, Visibility
-from reconciler.core.platforms import slug
 from reconciler.stores.contextforge.credentials import as_written, auth_fields, auth_of, client_key_of, outdated
 from reconciler.stores.contextforge.marks import is_mark, own_tags, record_of, sealed_of, stamp_of
 from reconciler.stores.rows import TRANSPORT_WORDS, text_of, unknown

@@ -11,8 +11,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from reconciler.core.contextforge_platform import CONTEXTFORGE, audience, slug
 from reconciler.core.model import Action, LiveGateway, LiveState, Outcome, Stamp, ToolCall
-from reconciler.core.platforms import CONTEXTFORGE, audience, slug
 from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores.contextforge.address import address_of
 from reconciler.stores.contextforge.calling import call_tool

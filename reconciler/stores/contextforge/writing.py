@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from reconciler.core.contextforge_platform import slug
 from reconciler.core.hostile import printable
 from reconciler.core.model import Action, Gateway, Outcome, Visibility
-from reconciler.core.platforms import slug
 from reconciler.errors import InputError
 from reconciler.stores.contextforge.credentials import masked, resolved, seal, sealed_for
 from reconciler.stores.contextforge.failures import (
