@@ -65,7 +65,7 @@ def _key(
     window: dict[str, datetime | None] = {}
     for field in ("notBefore", "notAfter"):
         try:
-            window[field] = _moment(entry[field]) if field in entry else None
+            window[field] = moment(entry[field]) if field in entry else None
         except ValueError:
             message = f"`{entry[field]}` is not a day, or not a moment of one"
             problems.append(NO_WINDOW.at(place(f"{pointer}/{field}"), message, fix="write it as in 2027-03-31"))
@@ -95,9 +95,14 @@ def _again(
             yield KEY_TWICE.at(place(f"{pointer}/publicKey"), message, fix="remove one of the two")
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+def moment(text: str) -> datetime:
+    """Return the moment that `text` is, in ISO 8601: a day is its first moment, and without a zone it is in UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _hidden(where: Location) -> Location:

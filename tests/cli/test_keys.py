@@ -63,11 +63,65 @@ def test_a_rotation_adds_signs_again_counts_and_retires(applied: Terminal, monke
     assert f"2 of 2 rows signed again with key {key_id(NEW.public)}." in done.out
     assert f"old ({key_id(OLD.public)}): 0 rows" in done.out
     assert f"new ({key_id(NEW.public)}): 2 rows" in done.out
-    assert "No row carries `old` any more: remove it from keys/trusted.yaml" in done.err
+    assert "No row carries `old` any more: `reconciler keys retire old` removes it." in done.err
     trust(applied, new=public(NEW))
     assert "No changes" in applied("plan").out
     assert "0 of 2 rows signed again" in applied("keys", "rotate").out
     assert "2 rows in" in applied("keys", "verify").out
+
+
+def test_a_rotation_takes_four_commands_and_no_editor(applied: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_with(NEW, monkeypatch)
+    added = applied("keys", "add", "2027", "--not-after", "2120-01-01")
+    assert added.out == f"Added 2027, {key_id(NEW.public)}, to keys/trusted.yaml.\n"
+    early = applied("keys", "retire", "old", expect=4)
+    assert "rows still carry the signature of old: 2 in sqlite:///" in early.err
+    assert "2 of 2 rows signed again" in applied("keys", "rotate").out
+    assert applied("keys", "retire", "old", "-o", "json").document["retired"] == "old"
+    assert applied("keys", "list").out.splitlines() == [
+        f"2027  {key_id(NEW.public)}  active  bundle+record  until 2120-01-01 00:00  signs here"
+    ]
+    assert "No changes" in applied("plan").out
+    assert "each of them genuine" in applied("keys", "verify").out
+
+
+def test_a_key_that_somebody_else_has_is_retired_at_once(applied: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_with(NEW, monkeypatch)
+    applied("keys", "add", "new")
+    assert "what it signed is written again" in applied("keys", "retire", "old", "--compromised").err
+    assert {each["reason"] for each in applied("plan", "-o", "json").document["resource_drift"]} == {"tampering"}
+    applied("apply", "--max-update-percent", "100")
+    assert "No changes" in applied("plan").out
+
+
+def test_a_key_may_be_one_of_a_platform_and_the_first_one(terminal: Terminal) -> None:
+    terminal.write("reconciler.yaml", CONFIG)
+    terminal.gateway("a")
+    first = terminal("keys", "add", "contextforge", "--public-key", public_text(NEW.public), "--role", "bundle")
+    assert "It is the first one" in first.err
+    (key,) = terminal("keys", "list", "-o", "json").document["keys"]
+    assert (key["key_id"], key["roles"]) == (key_id(NEW.public), ["bundle"])
+    terminal("validate")
+
+
+def test_what_cannot_be_added_or_retired_is_said(applied: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (applied.directory / "keys/trusted.yaml").read_text()
+    assert "has a key old" in applied("keys", "add", "again", expect=3).err
+    assert "is a private key" in applied("keys", "add", "x", "--public-key", NEW.private.decode(), expect=3).err
+    assert "write it as in 2027-03-31" in applied("keys", "add", "x", "--not-after", "soon", expect=64).err
+    assert (
+        "ends before it begins"
+        in applied(
+            *("keys", "add", "x", "--public-key", public_text(NEW.public)),
+            *("--not-before", "2027-01-01", "--not-after", "2026-01-01"),
+            expect=3,
+        ).err
+    )
+    assert "no key named x" in applied("keys", "retire", "x", expect=3).err
+    assert "is the last key" in applied("keys", "retire", "old", "--compromised", expect=3).err
+    monkeypatch.delenv("RECONCILER_SIGNING_KEY")
+    assert "no key that signs here" in applied("keys", "add", "x", expect=3).err
+    assert (applied.directory / "keys/trusted.yaml").read_text() == before
 
 
 def test_a_rotation_is_recorded_like_an_apply(applied: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
