@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from reconciler.core.lease import Fence
     from reconciler.core.model import Change, DesiredState
     from reconciler.core.observation import Observation
-    from reconciler.engine import Lookup
+    from reconciler.examining import Lookup
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.model import Action, LiveState, Reason
+from reconciler.core.preflight import is_required
 from reconciler.core.safety import judge
+from reconciler.core.verification import policy_of
 from reconciler.daemon.events import Subject
-from reconciler.engine import is_required
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.books import Books
     from reconciler.core.lease import Fence
-    from reconciler.core.model import Change, DesiredState, Outcome, Suspension
+    from reconciler.core.model import Change, DesiredState, Outcome
     from reconciler.core.planning import Plan
+    from reconciler.core.verification import Verified
     from reconciler.daemon.board import Board
     from reconciler.daemon.events import Notices
     from reconciler.daemon.register import Register
@@ -71,31 +74,39 @@ class Passes:
         self._register = register
         self._opened = ExitStack()
         self._engine: Engine | None = None
+        self._books: Books | None = None
+        self._keys_hold_until: datetime | None = None
         self._version = ""
         self._target = settings.target.name
-        self._known: DesiredState | None = None
-        self._suspended: dict[str, Suspension] = {}
 
     def engine(self) -> Engine:
         """Return the engine, opened for writing; what the journal kept is remembered the first time.
 
+        Once the window of a trusted key opens or ends, it is opened anew, with the keys that are in force then.
+
         Raises:
             ReconcilerError: the store or the key cannot be used.
         """
+        if self._keys_hold_until is not None and self._clock() >= self._keys_hold_until:
+            self.close()
         if self._engine is None:
+            from reconciler.books import books_of
             from reconciler.composition import build_engine
-            from reconciler.recording import journal_of
+            from reconciler.core.signing import Keyring
 
-            self._engine = self._opened.enter_context(build_engine(self._settings, self._environ, write=True))
-            if not self._register.names:
-                with journal_of(self._settings, create=False) as journal:
-                    if journal is not None:
-                        self._register.remember(journal.conditions(), journal.observations())
+            self._keys_hold_until = Keyring(self._settings.trusted_keys).changes_after(self._clock())
+            opening = build_engine(self._settings, self._environ, write=True, clock=self._clock)
+            self._engine = self._opened.enter_context(opening)
+            opening_books = books_of(self._settings, create=True, environ=self._environ)
+            self._books = self._opened.enter_context(opening_books)
+            if self._books is not None and not self._register.names:
+                journal = self._books.journal
+                self._register.remember(journal.conditions(), journal.observations())
         return self._engine
 
     def close(self) -> None:
         """Close the store. The next pass opens it again."""
-        self._engine, self._version = None, ""
+        self._engine, self._books, self._version = None, None, ""
         self._opened.close()
 
     def unchanged(self) -> bool:
@@ -112,13 +123,13 @@ class Passes:
         Raises:
             ReconcilerError: the store could not be read or written, or cannot hold what a manifest needs.
         """
-        engine = self._under(desired)
+        engine = self.engine()
         version = engine.version()
         live = engine.store.read()
         plan = engine.plan_against(live, desired)
         done = self._carry_out(engine, plan, desired, extent, fence)
         at_rest = not (done.applied or done.to_probe or done.failed or done.refused or done.left)
-        self._version = version if at_rest and not engine.terms.suspended else ""
+        self._version = version if at_rest and not plan.suspended else ""
         self._reread(engine, desired, done.applied, live)
         return done
 
@@ -128,7 +139,7 @@ class Passes:
         Raises:
             ReconcilerError: as above.
         """
-        engine = self._under(desired)
+        engine = self.engine()
         engine = replace(engine, terms=replace(engine.terms, only=names))
         live = engine.read_named(names)
         wanted = replace(desired, gateways={name: desired.gateways[name] for name in names if name in desired.gateways})
@@ -146,21 +157,22 @@ class Passes:
         Raises:
             ReconcilerError: the store could not be written.
         """
-        engine = self._under(desired)
+        engine = self.engine()
         done = self._written(engine, _part(_nothing_else(desired, self._register.owned), changes), desired, fence)
         self._reread(engine, desired, done.applied, None)
         return done
 
-    def _under(self, desired: DesiredState) -> Engine:
-        """Return the engine under the terms of this moment."""
-        engine, now = self.engine(), self._clock()
-        if desired is not self._known:
-            self._known = desired
-            self._suspended = {
-                name: wanted.suspension for name, wanted in desired.gateways.items() if wanted.suspension is not None
-            }
-        asleep = frozenset(name for name, suspension in self._suspended.items() if suspension.until > now)
-        return replace(engine, terms=replace(engine.terms, suspended=asleep)) if asleep else engine
+    def record(self, verified: Sequence[Verified], fence: Fence | None) -> None:
+        """Write down what was seen of upstreams.
+
+        Raises:
+            ReconcilerError: the store could not be opened, or what is written down beside it cannot be written.
+        """
+        from reconciler.recording import record_verified
+
+        self.engine()
+        if self._books is not None:
+            record_verified(self._books.under(fence), verified, self._clock())
 
     def _carry_out(
         self, engine: Engine, plan: Plan, desired: DesiredState, extent: Extent, fence: Fence | None
@@ -170,7 +182,7 @@ class Passes:
         plan = _part(plan, changes)
         if refused := "; ".join(verdict.message for verdict in judge(plan, engine.limits) if not verdict.passed):
             return Done(refused=refused, left=len(changes))
-        to_probe = tuple(change for change in changes if is_required(change, desired))
+        to_probe = tuple(change for change in changes if is_required(change, policy_of(desired, change.name)))
         waiting = {change.name for change in to_probe}
         free = [change for change in changes if change.name not in waiting]
         done = self._written(engine, _part(plan, free), desired, fence)
@@ -183,7 +195,8 @@ class Passes:
         if not plan.changes:
             return Done()
         by = replace(audit(self._environ, self._clock()), fence=fence)
-        recorded = Recorder(self._settings, engine, self._clock, by).apply(plan, desired, None)
+        books = self._books.under(fence) if self._books is not None else None
+        recorded = Recorder(self._settings, engine, self._clock, by, books).apply(plan, desired, None)
         outcomes = recorded.result.outcomes
         self._tell(plan, outcomes)
         return Done(

@@ -135,9 +135,7 @@ class Register:
 
     def _row(self, engine: Engine, name: str, found: LiveGateway, desired: DesiredState) -> Row:
         wanted, held = desired.gateways.get(name), self._held.get(name, "")
-        suspension = wanted.suspension if wanted is not None else None
-        if suspension is not None and suspension.until <= self._clock():
-            suspension = None
+        suspension = wanted.suspended(self._clock()) if wanted is not None else None
         known, before = self._rows.get(name), self._live.get(name)
         same_row = known is not None and before is not None and before.token == found.token
         if known is not None and same_row and (known.suspension, known.held) == (suspension, held):
@@ -147,7 +145,7 @@ class Register:
     def _standing(self, engine: Engine, found: LiveGateway) -> Standing:
         name, now = found.gateway.name, self._clock()
         known = self._conditions.setdefault(name, {})
-        standing = engine.standing(found, list(known.values()), self._sightings.get(name), now)
+        standing = engine.examiner.standing(found, list(known.values()), self._sightings.get(name), now)
         conditions = [condition for condition in standing.conditions if condition.type != _READY]
         if (why := self._held.get(name)) and (synced := conditions[0]).type == "Synced":
             held = Condition("Synced", "False", "Held", why, synced.observed_revision, now)

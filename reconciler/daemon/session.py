@@ -15,8 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from reconciler.composition import within
+from reconciler.core.keyring import PLACE
 from reconciler.core.problems import Severity
 from reconciler.daemon.events import Subject
+from reconciler.daemon.following import CaFollower
 from reconciler.daemon.leading import Leadership
 from reconciler.daemon.news import Revised
 from reconciler.daemon.pulling import DistrustedError, Puller, Remote
@@ -24,7 +26,7 @@ from reconciler.daemon.settling import PATIENCE_SECONDS, Settling
 from reconciler.daemon.tree import LiveTree, Look
 from reconciler.daemon.worker import Rhythm, Surroundings, Worker
 from reconciler.errors import InputError, ReconcilerError
-from reconciler.settings import each_target
+from reconciler.settings import each_target, trusted_keys
 
 if TYPE_CHECKING:
     from reconciler.daemon.settling import Sign
@@ -40,7 +42,7 @@ _EARLY_SHARE: Final = 0.0
 """The part of the window that such files are given; what is told still waits for all of it."""
 _SETTLE_SECONDS: Final = 0.5
 """How long after a change the warnings across manifests are looked for: the pass comes first."""
-_AHEAD_AT_ONCE: Final = 20
+_AHEAD_AT_ONCE: Final = 50
 """So many files are parsed between two looks at the inbox, while a checkout is still under way."""
 _GIT_AT_WORK_SECONDS: Final = 0.05
 _BLIND_SECONDS: Final = 5.0
@@ -91,6 +93,7 @@ class Session:
         self._targets = each_target(settings)
         self.workers: list[Worker] = []
         self._leaders: list[Leadership] = []
+        self._followers: list[CaFollower] = []
         for each in self._targets:
             self._employ(each, rhythm)
         self._puller = self._make_puller()
@@ -139,14 +142,15 @@ class Session:
             self._end(watch)
 
     def _employ(self, settings: Settings, rhythm: Rhythm) -> None:
-        """Make the worker of a target, and who seeks its lease."""
-        from reconciler.recording import lease_of
+        """Make the worker of a target, who seeks its lease, and who follows what its platform keeps."""
+        from reconciler.books import lease_of
 
         worker = Worker(settings, self._around, rhythm)
         leader = Leadership(lambda: lease_of(settings, environ=self._around.environ), worker.tell)
         worker.when_store_fails = leader.reopen
         self.workers.append(worker)
         self._leaders.append(leader)
+        self._followers.append(CaFollower(settings, self._around, worker.tell))
 
     def _loop(self) -> Ending:
         while True:
@@ -203,6 +207,7 @@ class Session:
             return
         if now >= self._rescan_at:
             self._settling.everything = True
+            self._look_at_keys()
         if self._ahead:
             self._tree.read_ahead([self._ahead.pop() for _ in range(min(_AHEAD_AT_ONCE, len(self._ahead)))])
         elif self._settling.pending and now >= self._next():
@@ -226,17 +231,44 @@ class Session:
 
         if names is None:
             self._rescan_at = monotonic() + self._watching.rescan_seconds
-        status = WorkingTreeStatus(self._settings.root, self._settings.paths)
+        elif PLACE in names:
+            self._look_at_keys()
+        asked = [name for name in sorted(names or ()) if self._is_below(name)]
+        status = WorkingTreeStatus(self._settings.root, asked or self._settings.paths)
         try:
             look = self._tree.look(names, self._around.clock())
         except InputError as error:
             status.result()
             self._unreadable(error)
             return
-        self._revision = status.result()
-        touched = "anything" if look.touched is None else len(look.touched)
-        _log.debug("read %s, touched %s", "everything" if names is None else sorted(names), touched)
+        self._revision = self._revision_after(status.result()) if asked else status.result()
+        touched = "anything" if look.touched is None else f"{len(look.touched)} gateways"
+        _log.debug("read %s, touched %s", "everything" if names is None else f"{len(names)} files", touched)
         self._keep(look)
+
+    def _is_below(self, name: str) -> bool:
+        return any(path in (".", name) or name.startswith(f"{path}/") for path in self._settings.paths)
+
+    def _revision_after(self, some: tuple[str, bool]) -> tuple[str, bool]:
+        """Return the revision, and whether the tree is dirty, where git was asked for `some` files that changed."""
+        from reconciler.sources.git import WorkingTreeStatus
+
+        revision, dirty = some
+        if dirty or (revision, False) == self._revision:
+            return some
+        return WorkingTreeStatus(self._settings.root, self._settings.paths).result()
+
+    def _look_at_keys(self) -> None:
+        """Begin anew where other keys are trusted than at the start; a file that cannot be used changes nothing."""
+        try:
+            found = trusted_keys(self._settings.root)
+        except ReconcilerError as error:
+            said = f"{error}; the keys that were trusted before still are"
+            self._around.notices.problem(Subject(), "Keys", "KeyringUnusable", said)
+            return
+        self._around.notices.over(Subject(), "Keys", "the trusted keys can be read again")
+        if found != self._settings.trusted_keys:
+            self.end("reload")
 
     def _keep(self, look: Look) -> None:
         """Keep what was found until it is told, together with what was not told yet."""
@@ -307,8 +339,8 @@ class Session:
         )
         if look.touched == frozenset() and not broken:
             return
-        for settings, worker in zip(self._targets, self.workers, strict=True):
-            worker.tell(Revised(within(desired, settings, settings.target, now), look.touched))
+        for settings, follower in zip(self._targets, self._followers, strict=True):
+            follower.tell(Revised(within(desired, settings, settings.target, now), look.touched))
 
     def _watch(self) -> DirectoryWatch | None:
         from reconciler.daemon.watching import DirectoryWatch
@@ -349,6 +381,8 @@ class Session:
             watch.close()
         if self._puller is not None:
             self._puller.stop()
+        for follower in self._followers:
+            follower.stop()
         for worker in self.workers:
             worker.stop()
         for worker in self.workers:

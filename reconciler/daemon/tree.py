@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from reconciler.core.problems import has_errors
 from reconciler.core.snapshot import Files, Snapshot
 from reconciler.errors import InputError
+from reconciler.sources.directory import MANIFEST_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -103,9 +104,8 @@ class LiveTree:
 
     def read_ahead(self, names: Collection[str]) -> None:
         """Parse files that changed, while others still do: what they hold now is likely what they will hold."""
-        for name in names:
-            if name in self._parsed and (data := self._read(name).files.get(name)) is not None:
-                self._ahead[name] = self._parse({name: data})[name]
+        found = self.source.read([name for name in names if name in self._parsed]).data
+        self._ahead |= self._parse({name: data for name, data in found.items() if len(data) <= MANIFEST_LIMIT})
 
     def _reread(self, names: frozenset[str]) -> _Difference | None:
         """Read some files again, or return None where only a look at all of them can tell."""
@@ -212,8 +212,8 @@ class LiveTree:
         Such errors are about one gateway, or about two whose names the platform makes one; as long as nobody raised
         the level of a rule, every other rule across manifests warns at the most, and can be looked at afterwards.
         """
+        from reconciler.core.contextforge_platform import slug
         from reconciler.core.levels import Levels
-        from reconciler.core.platforms import slug
         from reconciler.reading import judged_across
         from reconciler.settings import scopes
 
@@ -288,7 +288,7 @@ class LiveTree:
 
 def _alike(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the names by what ContextForge makes of them."""
-    from reconciler.core.platforms import slug
+    from reconciler.core.contextforge_platform import slug
 
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from reconciler.core.preflight import puts_back_on
 from reconciler.core.problems import Severity, has_errors
-from reconciler.core.verification import to_disable, without
-from reconciler.daemon.board import TargetState
-from reconciler.daemon.events import Subject
+from reconciler.core.verification import policy_of
+from reconciler.daemon.account import Account
 from reconciler.daemon.news import Led, News, Preflighted, Revised, Seen
 from reconciler.daemon.passes import Done, Extent, Passes
 from reconciler.daemon.register import Register
 from reconciler.daemon.schedule import Backoff, Due
+from reconciler.daemon.taking_off import TakenOff
 from reconciler.errors import ReconcilerError, StoreBusyError, StoreError
 from reconciler.settings import shown_store
 
@@ -31,18 +32,15 @@ if TYPE_CHECKING:
 
     from reconciler.core.lease import Fence
     from reconciler.core.model import Change, DesiredState
-    from reconciler.core.observation import Observation
-    from reconciler.core.verification import Verified
     from reconciler.daemon.board import Board
     from reconciler.daemon.events import Notices
     from reconciler.daemon.probes import ProbePool
-    from reconciler.engine import Lookup, Prober
+    from reconciler.engine import Prober
+    from reconciler.examining import Lookup
     from reconciler.settings import Settings
 
 _log: Final = logging.getLogger(__name__)
 _FOREVER: Final = 3600.0
-_PROBLEMS_TOLD: Final = 3
-_HELD_SHOWN: Final = 50
 _ANSWERS_AT_ONCE: Final = 500
 
 
@@ -78,11 +76,12 @@ class Worker:
         self._around = around
         self._rhythm = rhythm
         self.name = settings.target.name
-        self._subject = Subject(self.name)
         self._register = Register(self.name, settings.stamp_owner, around.board, around.notices, around.clock)
         self._passes = Passes(settings, around.environ, around.clock, around.board, around.notices, self._register)
-        self._state = TargetState(self.name, shown_store(settings.target.store))
-        self._off: set[str] | None = None
+        self._account = Account(
+            self.name, shown_store(settings.target.store), around.board, around.notices, around.clock
+        )
+        self._taken_off = TakenOff(self.name, around.notices)
         self._leads = False
         self._fence: Fence | None = None
         self._broken = False
@@ -100,7 +99,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin."""
-        self._around.board.put_target(self._state)
+        self._publish()
         self._thread.start()
 
     def tell(self, news: News) -> None:
@@ -169,12 +168,8 @@ class Worker:
 
     def _lead(self, news: Led) -> None:
         """Begin to write with a whole pass, or leave everything to whoever leads now."""
-        if news.leads != self._leads:
-            reason = "Leads" if news.leads else "Follows"
-            self._around.notices.happened(self._subject, reason, news.who or "this process leads the target now")
+        self._account.led(news, changed=news.leads != self._leads)
         self._leads, self._fence, self._by_git = news.leads, news.fence, True
-        role = "follower" if not news.leads else "leader" if news.fence is not None else "alone"
-        self._state = replace(self._state, role=role, lease=news.who)
         self._pending = None
         if not self._leads:
             for name in self._register.names:
@@ -185,16 +180,10 @@ class Worker:
         """Take a tree, unless it has errors: then the last good one goes on to hold."""
         errors = [problem for problem in news.desired.problems if problem.severity is Severity.ERROR]
         if has_errors(errors):
-            shown = "; ".join(
-                f"{each.location.file}:{each.location.line}: {each.message}" for each in errors[:_PROBLEMS_TOLD]
-            )
-            more = f" and {len(errors) - _PROBLEMS_TOLD} more" if len(errors) > _PROBLEMS_TOLD else ""
-            kept = "the store is kept as it is" if self._desired is None else "the last good state is kept"
-            message = f"{len(errors)} error(s), so {kept}: {shown}{more}"
-            self._around.notices.problem(self._subject, "Tree", "TreeBroken", message, news.desired.revision)
+            self._account.tree_broken(errors, news.desired.revision, known=self._desired is not None)
             self._broken = True
             return
-        self._around.notices.over(self._subject, "Tree", "the tree is whole again", news.desired.revision)
+        self._account.tree_whole(news.desired.revision)
         touched = None if self._desired is None or self._broken else news.touched
         self._desired, self._broken, self._by_git, self._not_before = news.desired, False, True, 0.0
         if touched is not None and any(self._left(name) for name in touched):
@@ -236,38 +225,13 @@ class Worker:
             self._failed(error)
 
     def _effective(self) -> DesiredState | None:
-        """Return what git wants, without the gateways that are taken off because of their tools."""
-        return without(self._desired, self._off) if self._desired is not None and self._off else self._desired
+        return None if self._desired is None else self._taken_off.effective(self._desired)
 
     def _recall_taken_off(self) -> None:
-        """After a restart, leave off what was taken off before, until its upstream was looked at again."""
-        if self._off is not None or self._desired is None:
-            return
-        self._passes.engine()
-        wanted = self._desired.gateways
-        self._off = {
-            name
-            for name in self._register.with_other_tools
-            if name in wanted and wanted[name].verify.on_tools_change == "disable"
-        }
-        for name in self._off:
-            self._looks.put(name, monotonic())
-
-    def _judge_tools(self, results: Sequence[Verified]) -> None:
-        """Take gateways off whose tools are not the reviewed ones, where git asks for that, and put others back."""
-        off, unreviewed = self._off or set(), set(to_disable(results))
-        for each in results:
-            subject = Subject(self.name, each.name)
-            if each.name in unreviewed and each.name not in off:
-                message = "disabled in the store, because its tools are not those that were reviewed: see `verify`"
-                self._around.notices.problem(subject, "Tools", "TakenOff", message, each.revision)
-                self._add_pending(each.name)
-            elif each.name in off and each.name not in unreviewed and each.tool_changes is not None:
-                unreviewed.discard(each.name)
-                off.discard(each.name)
-                self._around.notices.over(subject, "Tools", "its tools are the reviewed ones again", each.revision)
-                self._add_pending(each.name)
-        self._off = off | unreviewed
+        if self._desired is not None and not self._taken_off.recalled:
+            self._passes.engine()
+            for name in self._taken_off.recall(self._register.with_other_tools, self._desired):
+                self._looks.put(name, monotonic())
 
     def _whole(self, *, drift: bool) -> None:
         """Make a pass over everything; one that only looks for drift is spared where nobody can have written."""
@@ -278,7 +242,7 @@ class Worker:
             return
         extent: Extent = "everything" if self._rhythm.heal else "what git changed" if self._by_git else "nothing"
         kind = "drift" if drift else "whole"
-        done = self._timed(kind, lambda: self._passes.whole(desired, extent, self._fence))
+        done = self._account.timed(kind, lambda: self._passes.whole(desired, extent, self._fence))
         self._pending = set()
         self._settle(done, desired)
         self._schedule(self._register.names)
@@ -286,7 +250,7 @@ class Worker:
     def _some(self, names: frozenset[str]) -> None:
         desired = self._effective()
         if desired is not None:
-            done = self._timed("change", lambda: self._passes.some(desired, names, self._fence))
+            done = self._account.timed("change", lambda: self._passes.some(desired, names, self._fence))
             self._pending = set()
             self._settle(done, desired)
             self._schedule(names)
@@ -327,10 +291,10 @@ class Worker:
 
         def work() -> Callable[[], None]:
             held = engine.preflight([change], desired, around.prober(around.clock()))
-            why = _why(held[change.name]) if change.name in held else ""
+            why = f"{held[change.name].why}: {held[change.name].fix}" if change.name in held else ""
             return lambda: self.tell(Preflighted(change, desired, why))
 
-        if self._rhythm.verify:
+        if self._rhythm.verify or puts_back_on(change, policy_of(desired, change.name)):
             around.pool.submit(self._key(change.name), work, failed=change.name in self._failures)
         else:
             self.tell(Preflighted(change, desired, ""))
@@ -341,14 +305,10 @@ class Worker:
             return
         for name in names:
             if (found := self._register.live(name)) is not None and not self._around.pool.busy(self._key(name)):
-                lookup = self._passes.engine().lookup(found, self._desired.gateways.get(name))
                 wanted = self._desired.gateways.get(name)
-                asleep = (
-                    wanted is not None
-                    and wanted.suspension is not None
-                    and wanted.suspension.until > self._around.clock()
-                )
-                if not lookup.excuse and not asleep:
+                lookup = self._passes.engine().examiner.lookup(found, wanted)
+                asleep = wanted.suspended(self._around.clock()) if wanted is not None else None
+                if not lookup.excuse and asleep is None:
                     self._around.pool.submit(self._key(name), self._probe(lookup), failed=name in self._failures)
 
     def _probe(self, lookup: Lookup) -> Callable[[], Callable[[], None]]:
@@ -366,15 +326,16 @@ class Worker:
         """Write down what was seen of upstreams, and say when each is looked at again."""
         if not seen or not self._leads:
             return
-        from reconciler.recording import record_verified, sightings
+        from reconciler.recording import sightings
 
         try:
             engine = self._passes.engine()
-            verified = [engine.examined(each.lookup, each.observation) for each in seen]
+            verified = [engine.examiner.examined(each.lookup, each.observation) for each in seen]
             now = self._around.clock()
             self._register.observed(engine, verified, sightings(verified, now))
-            self._judge_tools(verified)
-            record_verified(self._settings, verified, now)
+            for name in self._taken_off.judge(verified):
+                self._add_pending(name)
+            self._passes.record(verified, self._fence)
         except ReconcilerError as error:
             self._failed(error)
         for each in seen:
@@ -411,64 +372,24 @@ class Worker:
     def _jittered(self, seconds: float) -> float:
         return seconds * (1.0 - 0.1 * self._around.chance.random())
 
-    def _timed(self, kind: str, work: Callable[[], Done]) -> Done:
-        begin = monotonic()
-        result = "failed"
-        try:
-            done = work()
-            result = "refused" if done.refused else "partly" if done.failed else "ok"
-        finally:
-            seconds = monotonic() - begin
-            _log.debug("%s: a pass (%s) of %.3f s: %s", self.name, kind, seconds, result)
-            self._around.board.observe("reconciler_pass_seconds", seconds, target=self.name, kind=kind)
-            self._around.board.count("reconciler_passes_total", target=self.name, kind=kind, result=result)
-        return done
-
     def _failed(self, error: ReconcilerError) -> None:
         """Close the store, say what is wrong, and try again a little later."""
-        said = f"{error}: {error.fix}" if error.fix else str(error)
         self._failures[""] = self._failures.get("", 0) + 1
         self._not_before = monotonic() + self._rhythm.retry.wait(self._failures[""], self._around.chance.random())
-        reason = "StoreUnusable" if isinstance(error, StoreError) else "PassFailed"
-        self._around.notices.problem(self._subject, "Pass", reason, said)
-        now = self._around.clock()
-        self._state = replace(self._state, trouble=said, last_pass=now, passes=self._state.passes + 1)
+        self._account.failed(error)
         self._close()
-        if reason == "StoreUnusable" and not isinstance(error, StoreBusyError):
+        if isinstance(error, StoreError) and not isinstance(error, StoreBusyError):
             self.when_store_fails()
 
     def _succeeded(self, done: Done | None = None) -> None:
         self._failures.pop("", None)
-        self._around.notices.over(self._subject, "Pass", "passes succeed again")
-        refused = done.refused if done is not None else self._state.refused
-        if refused:
-            fix = "look at `reconciler plan`; if it is meant, apply it by hand with the option that it names"
-            self._around.notices.problem(
-                self._subject, "Guard", "GuardRefused", f"{refused}; nothing was written: {fix}"
-            )
-        else:
-            self._around.notices.over(self._subject, "Guard", "the guards let the changes through")
-        now = self._around.clock()
         revision = self._desired.revision if self._desired is not None else ""
-        self._state = replace(
-            self._state,
-            trouble="",
-            refused=refused,
-            last_pass=now,
-            last_success=self._state.last_success if refused else now,
-            revision=self._state.revision if refused else revision,
-            passes=self._state.passes + 1,
-        )
+        self._account.succeeded(revision, done.refused if done is not None else None)
 
     def _publish(self) -> None:
-        waiting = len(self._register.held.keys() | self._retries.at.keys()) + (
-            len(self._pending) if self._pending else 0
-        )
-        held = tuple(sorted(self._register.held.items()))[:_HELD_SHOWN]
-        state = replace(self._state, waiting=waiting, held=held)
-        if state != self._state or self._around.board.targets().get(self.name) != state:
-            self._state = state
-            self._around.board.put_target(state)
+        held = self._register.held
+        waiting = len(held.keys() | self._retries.at.keys()) + (len(self._pending) if self._pending else 0)
+        self._account.publish(waiting, held)
 
     def _key(self, name: str) -> str:
         return f"{self.name}/{name}"
@@ -477,11 +398,4 @@ class Worker:
         try:
             self._passes.close()
         except ReconcilerError as error:
-            self._state = replace(self._state, trouble=str(error))
-
-
-def _why(observation: Observation) -> str:
-    part = observation.mcp or observation.tls
-    if part is None:
-        return "the upstream would not work with it"
-    return f"the upstream would not work with it: {part.message} {part.fix}".strip()
+            self._account.trouble(str(error))

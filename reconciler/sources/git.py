@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import InputError
@@ -25,10 +26,11 @@ _HARMLESS: Final = (
 
 
 class WorkingTreeStatus:
-    """`git status` under way. It runs while the tree is read; `result` waits for it."""
+    """`git status` of some paths under way. It runs while the tree is read; `result` waits for it."""
 
     def __init__(self, root: Path, paths: Sequence[str] = ()) -> None:
-        command = ["git", *_HARMLESS, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", *paths]
+        words = ("--literal-pathspecs", "status", "--porcelain=v2", "--branch", "--untracked-files=normal")
+        command = ["git", *_HARMLESS, *words, "--", *paths]
         try:
             self._process: subprocess.Popen[str] | None = subprocess.Popen(  # noqa: S603 - fixed words, no shell
                 command,
@@ -159,10 +161,11 @@ _OWN_VERIFIERS: Final = (
 """A repository may not choose what program looks at its signatures."""
 
 
+@lru_cache(maxsize=64)
 def authorship(root: Path, commit: str) -> tuple[str, str]:
     """Return who wrote a commit, as `Name <address>`, and the status of its signature; both empty if git cannot tell.
 
-    The signature is looked at with the keys of whoever runs this. It is told, and decides nothing.
+    The signature is looked at with the keys of whoever runs this, once. It is told, and decides nothing.
     """
     words = ("log", "-1", "--no-patch", "--encoding=UTF-8", "--format=%an%x00%ae%x00%G?", "--end-of-options", commit)
     try:

@@ -11,9 +11,9 @@ from reconciler.cache import TreeCache
 from reconciler.composition import read_tree
 from reconciler.core.model import LiveGateway, LiveState, Stamp, Suspension
 from reconciler.core.planning import Terms, plan
+from reconciler.core.signatures import signatures
 from reconciler.core.signing import Keyring
 from reconciler.core.snapshot import Files
-from reconciler.engine import signatures
 from reconciler.settings import load_settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,12 @@ def test_a_plan_leaves_what_is_suspended_alone(tmp_path: Path, there: str) -> No
     row = state.gateways["a"].gateway
     rows = {"a": LiveGateway(row, "", Stamp("us", "a.yaml", "r", "sha256:other"), "1")} if there != "missing" else {}
     unsigned = signatures(None, Keyring.of({}))
-    made = plan(state, LiveState(rows), unsigned, Terms("us", prune=True, suspended=frozenset({"a"})))
+    made = plan(
+        state,
+        LiveState(rows),
+        unsigned,
+        Terms("us", prune=True, suspended={"a": Suspension(datetime(2999, 1, 1, tzinfo=UTC))}),
+    )
     assert made.changes == ()
     assert made.orphans == ()
     if there == "missing":

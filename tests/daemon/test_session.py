@@ -132,6 +132,25 @@ def test_a_checkout_of_many_files_is_taken_as_a_whole(tree: Path) -> None:
         eventually(lambda: commit_now in str([event.revision for event in daemon.told("Applied", "happened")]))
 
 
+def test_a_tree_is_dirty_as_long_as_any_file_is_not_as_it_was_committed(tree: Path) -> None:
+    def dirty() -> bool:
+        return daemon.board.tree.dirty
+
+    (tree / ".gitignore").write_text("reconciler.yaml\n")
+    commit(tree)
+    with watched(tree, rhythm=NO_DRIFT) as daemon:
+        eventually(lambda: len(daemon.rows()) == 2)
+        assert not dirty()
+        for name in ("a", "b"):
+            daemon.write(f"{name}.yaml", manifest(name, "second"))
+            eventually(lambda: dirty() and daemon.rows()[name] == "second")  # noqa: B023 - at once
+        daemon.write("a.yaml", manifest("a", "first"))
+        eventually(lambda: daemon.rows() == {"a": "first", "b": "second"})
+        assert dirty()
+        daemon.write("b.yaml", manifest("b", "first"))
+        eventually(lambda: not dirty() and daemon.rows() == {"a": "first", "b": "first"})
+
+
 def test_while_git_is_at_work_nothing_is_taken(tree: Path) -> None:
     commit(tree)
     with watched(tree, rhythm=NO_DRIFT) as daemon:

@@ -75,7 +75,7 @@ METRICS: Final[dict[str, Described]] = {
     "reconciler_probes_running": Described("gauge", (), "Looks at upstreams that are under way."),
     "reconciler_start_timestamp_seconds": Described("gauge", (), "When the daemon began."),
 }
-"""Every metric there is. `docs/daemon.md` lists them, and a test holds the two together."""
+"""Every metric there is. `docs/metrics.md` is made from it."""
 
 Sample = tuple[tuple[str, ...], float]
 _READY: Final = {"True": 1.0, "False": 0.0, "Unknown": -1.0}
