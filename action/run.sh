@@ -58,7 +58,8 @@ PYTHON
 comment() {
   local words=()
   if [ -n "$INPUT_HEAD" ]; then words+=(--commit "$INPUT_HEAD"); fi
-  if grep -qs '^changed=false$' "$plan.outputs"; then words+=(--only-update); fi
+  # A report without a section has nothing to review: it only takes back what an earlier one said.
+  if [ "$code" -eq 0 ] && ! grep -q '^#### ' "$plan.md"; then words+=(--only-update); fi
   reconciler comment "$plan.md" ${words[@]+"${words[@]}"}
   keep
 }
@@ -84,7 +85,7 @@ esac
 report=$plan.json
 if [ -f "$plan.report.json" ]; then report=$plan.report.json; fi
 if [ -f "$report" ]; then
-  outputs "$report" | tee "$plan.outputs" >> "$GITHUB_OUTPUT"
+  outputs "$report" >> "$GITHUB_OUTPUT"
   echo "plan-path=$plan.json" >> "$GITHUB_OUTPUT"
 fi
 if [ -s "$plan.md" ] && [ "$INPUT_COMMENT" = true ]; then comment; fi

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli import cli
+from reconciler.cli import EXIT_CODES, cli
+from reconciler.daemon.web.metrics import METRICS
 from reconciler.schema_files import schema_texts
 
 HERE = Path(__file__).parent
@@ -21,7 +22,13 @@ def pages() -> dict[str, str]:
     """Return the text of every generated page by its file name."""
     from problem_pages import problem_pages
 
-    return {**problem_pages(), "commands.md": _commands(), "fields.md": _fields()}
+    return {
+        **problem_pages(),
+        "commands.md": _commands(),
+        "exit-codes.md": _exit_codes(),
+        "fields.md": _fields(),
+        "metrics.md": _metrics(),
+    }
 
 
 def _commands() -> str:
@@ -45,6 +52,35 @@ def _tree(command: click.Command, context: click.Context) -> list[str]:
 def _command(command: click.Command, context: click.Context) -> list[str]:
     context.terminal_width = context.max_content_width = 110
     return ["", f"## {context.command_path}", "", "```text", command.get_help(context).rstrip(), "```"]
+
+
+def _exit_codes() -> str:
+    lines = [
+        "# Exit codes",
+        "",
+        "Every command ends with one of these. Of several targets, or several reasons, the gravest counts. This page",
+        "is made from the code by `make docs`.",
+        "",
+        "| code | meaning | what to do |",
+        "| --- | --- | --- |",
+        *(f"| {code} | {name} | {advice} |" for code, (name, advice) in EXIT_CODES.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metrics() -> str:
+    lines = [
+        "# Metrics",
+        "",
+        "What [the daemon](daemon.md) says at `/metrics`. This page is made from the code by `make docs`.",
+        "",
+        "| metric | kind | labels | what |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, each in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in each.labels) or "-"
+        lines.append(f"| `{name}` | {each.kind} | {labels} | {each.help} |")
+    return "\n".join(lines) + "\n"
 
 
 def _fields() -> str:

@@ -11,6 +11,8 @@ from repositories import commit, git
 from test_commenting import OURS, Platform, serving
 from workflow_runner import Runner, load
 
+from reconciler.demo.upstreams import Upstream
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -92,6 +94,20 @@ def test_a_plan_without_changes_adds_no_comment(act: Any, branch: Terminal, plat
     assert platform.comments == {}
 
 
+def test_a_change_of_locked_tools_alone_is_worth_a_comment(act: Any, branch: Terminal, platform: Platform) -> None:
+    with Upstream("payments", None, {"charge": "Charge a card"}) as upstream:
+        branch.gateway("payments", url=upstream.url, transport="streamable-http")
+        branch("lock", "payments", "--path", "gateways")
+        commit(branch.directory)
+        git(branch.directory, "update-ref", "refs/remotes/origin/main", "HEAD")
+        upstream.tools["drain"] = "Empty the account"
+        branch("lock", "payments", "--path", "gateways")
+    _, outputs, _ = act(comment="true")
+    assert outputs["changed"] == "false"
+    (body,) = platform.by(OURS)
+    assert "The tools of 1 gateway changed." in body
+
+
 def test_errors_are_annotated_and_stand_where_the_plan_was(act: Any, branch: Terminal, platform: Platform) -> None:
     act(comment="true")
     branch.gateway("payments", trasnport="sse")
@@ -170,3 +186,31 @@ def test_a_new_repository_passes_its_own_workflow(
             assert runner.run(job["steps"], leave_out=["Install"]) == 0, runner.printed
     assert "No changes: 1 gateway as before." in runner.summary
     assert len(platform.by(OURS)) == comments
+
+
+def test_a_merge_request_passes_the_jobs_of_the_gitlab_template(
+    branch: Terminal, tmp_path: Path, platform: Platform
+) -> None:
+    jobs = load(ROOT / "deploy/gitlab/reconciler.gitlab-ci.yml")
+    branch.gateway("payments", url="http://payments.example/mcp")
+    commit(branch.directory)
+    with serving(platform) as url:
+        environ = {
+            **{name: value for name, value in jobs["variables"].items() if value},
+            "RECONCILER_PATH": "gateways",
+            "RECONCILER_CACHE_DIR": str(tmp_path / "cache"),
+            "RECONCILER_COMMENT_TOKEN": TOKEN,
+            "CI_MERGE_REQUEST_DIFF_BASE_SHA": git(branch.directory, "rev-parse", "main"),
+            "CI_MERGE_REQUEST_IID": "7",
+            "CI_API_V4_URL": f"{url}/api/v4",
+            "CI_PROJECT_ID": "42",
+        }
+        runner = Runner(branch.directory, tmp_path, {}, environ)
+        for name in ("reconciler:validate", "reconciler:plan"):
+            assert runner.run([{"run": "\n".join(jobs[name]["script"])}]) == 0, runner.printed
+    reports = jobs["reconciler:validate"]["artifacts"]["reports"]
+    assert "plain-http" in (branch.directory / reports["codequality"]).read_text()
+    assert "<testsuites" in (branch.directory / reports["junit"]).read_text()
+    (body,) = platform.by(OURS)
+    assert "http://payments.example/mcp" in body
+    assert "1 to delete" in runner.printed

@@ -6,6 +6,8 @@ A page tells one story from top to bottom, in an empty directory and one shell:
 - a fence of the language `console`: each line after `$ ` is typed, and the lines until the next one are what comes out,
   on either stream. `…` stands for anything in a line, and alone on a line for any lines;
 - `<!-- $ command -->`: typed as well, and not shown; what comes out does not matter.
+
+Commands stand nowhere else: `untyped` finds those that do.
 """
 
 from __future__ import annotations
@@ -24,7 +26,26 @@ if TYPE_CHECKING:
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"^`([^`\n]+)`:\n\n?\Z", re.MULTILINE)
 _HIDDEN = re.compile(r"^<!-- \$ (.+?) -->$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_INDENTED = re.compile(r"(?<=\n\n)(?: {4,}.*\n)+")
+_LISTED = re.compile(r"(?:[-*]|\d+\.) ")
+_SHELLS = {"", "bash", "sh", "shell"}
 _SECONDS = 100
+
+PERSON = {
+    "GIT_CONFIG_COUNT": "3",
+    "GIT_CONFIG_KEY_0": "user.name",
+    "GIT_CONFIG_VALUE_0": "Ada",
+    "GIT_CONFIG_KEY_1": "user.email",
+    "GIT_CONFIG_VALUE_1": "ada@example.com",
+    "GIT_CONFIG_KEY_2": "init.defaultBranch",
+    "GIT_CONFIG_VALUE_2": "main",
+    "USER": "ada",
+    "LOGNAME": "ada",
+    "PIP_NO_INDEX": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
+"""Ada's environment. The packages that she installs are there already: nothing is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,40 @@ class Typed:
     printed: str | None
 
 
+def sections(page: str) -> dict[str, str]:
+    """Return the text below each heading, by the heading; what stands above the first one belongs to the empty text."""
+    fences = [match.span() for match in _FENCE.finditer(page)]
+    headings = [
+        match for match in _HEADING.finditer(page) if not any(begin < match.start() < end for begin, end in fences)
+    ]
+    ends = [*(match.start() for match in headings[1:]), len(page)]
+    told = {match[1]: page[match.start() : end] for match, end in zip(headings, ends, strict=True)}
+    return {"": page[: headings[0].start()] if headings else page, **told}
+
+
+def has_console(text: str) -> bool:
+    """Return whether commands are typed in this text."""
+    return any(match[1] == "console" for match in _FENCE.finditer(text))
+
+
+def untyped(page: str) -> list[str]:
+    """Return the first line of each block that looks like commands and would not be typed."""
+    found = [match[2] for match in _FENCE.finditer(page) if match[1] in _SHELLS or _typed_as_text(match)]
+    prose = _FENCE.sub("\n", page)
+    indented = [match for match in _INDENTED.finditer(prose) if not _is_listed(prose[: match.start()])]
+    return [text.strip().partition("\n")[0] for text in [*found, *(match[0] for match in indented)]]
+
+
+def _typed_as_text(fence: re.Match[str]) -> bool:
+    return fence[1] == "text" and re.search(r"^\$ ", fence[2], re.MULTILINE) is not None
+
+
+def _is_listed(before: str) -> bool:
+    """Return whether what follows belongs to an item of a list."""
+    block = before.rstrip("\n").rpartition("\n\n")[2]
+    return _LISTED.match(block.lstrip()) is not None
+
+
 def steps(page: str) -> Iterator[Written | Typed]:
     """Yield what has to be done, in the order of the page."""
     found = [*_FENCE.finditer(page), *_HIDDEN.finditer(page)]
@@ -58,18 +113,20 @@ def steps(page: str) -> Iterator[Written | Typed]:
 
 
 def _typed(block: str, line: int) -> Iterator[Typed]:
-    commands = list(re.finditer(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE))
+    commands = list(re.finditer(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE))
     for each in commands:
         yield Typed(line + 1 + block.count("\n", 0, each.start()), each[1], each[2])
 
 
-def follow(page: str, directory: Path, environ: Mapping[str, str]) -> list[str]:
+def follow(
+    page: str, directory: Path, environ: Mapping[str, str], programs: Path = Path(sys.executable).parent
+) -> list[str]:
     """Do what a page says in an empty directory, and return each difference from what it shows."""
     told = list(steps(page))
     out = directory.with_name(f"{directory.name}.out")
     out.mkdir()
     script = "\n".join(_said(number, step, out) for number, step in enumerate(told))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
         ["bash", "-c", script],
         cwd=directory,

@@ -17,7 +17,7 @@ from reconciler.core.rotation import exchange
 from reconciler.reports import changes, tools
 from reconciler.reports.certificates import one_line
 from reconciler.reports.problems import FORMAT_VERSION, diagnostics
-from reconciler.reports.style import NAME_LIMIT, PLAIN, Style, counted, short_revision
+from reconciler.reports.style import NAME_LIMIT, PLAIN, TEXT_LIMIT, Style, counted, short_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.differences import Difference
     from reconciler.core.leaving import Orphan
-    from reconciler.core.model import Certificate, Gateway
+    from reconciler.core.model import Certificate, Gateway, Suspension
     from reconciler.core.planning import Conflict, Drift, Plan
     from reconciler.core.problems import Problem
     from reconciler.core.review import Review
@@ -57,8 +57,8 @@ class Context:
 
     Tools are by the name of the gateway in the store: `tools` are the names seen last, `tool_counts` how many, where no
     more than that is known, and `required_tools` the names that its manifest asks for. `tool_deltas` says how the tools
-    of gateways differ from the locked ones, or the locked ones from the earlier ones. `between`: the plan is between
-    two revisions, and `target` names the earlier one.
+    of gateways differ from the locked ones, or the locked ones from the earlier ones. `provisos` say, by name, on what
+    condition a change is made. `between`: the plan is between two revisions, and `target` names the earlier one.
     """
 
     target: str
@@ -70,6 +70,7 @@ class Context:
     tool_counts: Mapping[str, int] = field(default_factory=dict)
     required_tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tool_deltas: Sequence[ToolsDelta] = ()
+    provisos: Mapping[str, str] = field(default_factory=dict)
     between: bool = False
 
 
@@ -101,7 +102,8 @@ def summary(plan: Plan, *, between: bool = False) -> str:
     if plan.in_sync and between:
         return f"No changes: {counted(plan.unchanged, 'gateway')} as before."
     if plan.in_sync:
-        return f"No changes. The store holds exactly what git says: {counted(plan.unchanged, 'gateway')}."
+        asleep = f"; {len(plan.suspended)} suspended" if plan.suspended else ""
+        return f"No changes. The store holds exactly what git says: {counted(plan.unchanged, 'gateway')}{asleep}."
     parts = [f"{plan.count(action)} to {action}" for action in Action]
     parts.append(f"{plan.unchanged} unchanged")
     if plan.conflicts:
@@ -110,6 +112,8 @@ def summary(plan: Plan, *, between: bool = False) -> str:
         parts.append(f"{len(plan.orphans)} no longer in git")
     if plan.held_back:
         parts.append(f"{len(plan.held_back)} not permitted by the policy")
+    if plan.suspended:
+        parts.append(f"{len(plan.suspended)} suspended")
     return f"Plan: {', '.join(parts)}."
 
 
@@ -123,6 +127,12 @@ def unhealed(plan: Plan) -> list[Drift]:
     """Return the drift that no change of the plan heals."""
     healed = {change.name for change in plan.changes}
     return [drift for drift in plan.drift if drift.name not in healed]
+
+
+def why_suspended(asleep: Suspension) -> str:
+    """Return until when a gateway is left alone, and why."""
+    until = f"left alone until {asleep.until:%Y-%m-%d %H:%M} UTC, as its manifest asks"
+    return f"{until}: {printable(asleep.reason, TEXT_LIMIT)}" if asleep.reason else until
 
 
 def why_conflict(found: Conflict) -> str:
@@ -151,7 +161,7 @@ def as_document(plan: Plan, context: Context) -> dict[str, Any]:
             "conflict": len(plan.conflicts),
             "orphan": len(plan.orphans),
         },
-        "resource_changes": [_change_document(each) for each in reviews],
+        "resource_changes": [_change_document(each, context.provisos.get(each.change.name, "")) for each in reviews],
         "resource_drift": [
             {
                 "name": drift.name,
@@ -166,6 +176,10 @@ def as_document(plan: Plan, context: Context) -> dict[str, Any]:
             for conflict in plan.conflicts
         ],
         "orphans": [{"name": orphan.name, "why": orphan.why} for orphan in plan.orphans],
+        "suspended": [
+            {"name": name, "until": asleep.until.isoformat(), "reason": asleep.reason}
+            for name, asleep in sorted(plan.suspended.items())
+        ],
         "policy": [
             {
                 "guard": verdict.guard,
@@ -188,7 +202,7 @@ def _heading(plan: Plan, context: Context) -> str:
     return f"{about} {printable(context.target, NAME_LIMIT)}{revision}{dirty}"
 
 
-def _change_document(each: Review) -> dict[str, Any]:
+def _change_document(each: Review, proviso: str) -> dict[str, Any]:
     change = each.change
     reviewed = change.after if each.git_says else None
     document = {
@@ -207,6 +221,8 @@ def _change_document(each: Review) -> dict[str, Any]:
         document["rotation"] = {"step": each.rotation.step, "says": each.rotation.says}
     if (effect := each.tools) is not None:
         document["tools"] = {"effect": effect.effect, "count": effect.count, "names": list(effect.names)}
+    if proviso:
+        document["proviso"] = proviso
     return document
 
 
@@ -238,6 +254,8 @@ def _change(each: Review, context: Context, style: Style) -> Iterator[str]:
     yield "  ".join(words)
     if each.tools is not None:
         yield f"    {changes.tools(each.tools)}"
+    if change.name in context.provisos:
+        yield style(f"    {printable(context.provisos[change.name], TEXT_LIMIT)}", "yellow")
     for difference in _shown(each):
         if difference.path in BUNDLES:
             yield from _bundle(difference.path, each, context, style)
@@ -304,6 +322,8 @@ def _left(plan: Plan, style: Style) -> Iterator[str]:
         yield _orphan(orphan, style)
     for change in plan.held_back:
         yield f"{style(f'? no {change.action} {printable(change.name)}', 'yellow')}  not permitted by the policy"
+    for name, asleep in sorted(plan.suspended.items()):
+        yield f"{style(f'? suspended {printable(name)}', 'yellow')}  {why_suspended(asleep)}"
 
 
 def _conflict(conflict: Conflict, style: Style) -> str:

@@ -15,10 +15,20 @@ from reconciler.core.problems import Severity
 from reconciler.core.review import Group
 from reconciler.reports import changes, markup, tools
 from reconciler.reports.certificates import expiry
-from reconciler.reports.plan import BUNDLES, MARKS, exchanged, reviewed, summary, unhealed, where_drifted, why_conflict
+from reconciler.reports.plan import (
+    BUNDLES,
+    MARKS,
+    exchanged,
+    reviewed,
+    summary,
+    unhealed,
+    where_drifted,
+    why_conflict,
+    why_suspended,
+)
 from reconciler.reports.problems import sentences
 from reconciler.reports.problems import summary as tally
-from reconciler.reports.style import short_revision
+from reconciler.reports.style import counted, short_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -132,7 +142,9 @@ def _size(line: str) -> int:
 
 def _head(plan: Plan, context: Context) -> Iterator[str]:
     yield markup.marker(context.target)
-    yield f"### {summary(plan, between=context.between)}"
+    tools_of = counted(len(context.tool_deltas), "gateway")
+    others = f" The tools of {tools_of} changed." if context.tool_deltas else ""
+    yield f"### {summary(plan, between=context.between)}{others}"
     yield ""
     revision = f" at {_code(short_revision(plan.revision))}" if plan.revision else ""
     since = "since " if context.between else ""
@@ -161,6 +173,9 @@ def _sections(plan: Plan, context: Context) -> Iterator[_Section]:
     yield _section("Kept", [_note("?", each.name, changes.KEPT[each.why]) for each in plan.orphans])
     held = [_note("?", each.name, f"no {each.action}: not permitted by the policy") for each in plan.held_back]
     yield _section("Held back", held)
+    yield _section(
+        "Suspended", [_note("?", name, why_suspended(each)) for name, each in sorted(plan.suspended.items())]
+    )
     yield _diagnostics(context.problems)
 
 
@@ -200,11 +215,11 @@ def _conflict(conflict: Conflict) -> _Entry:
 
 
 def _change(each: Review, context: Context) -> _Entry:
-    title = _title(each)
+    title = _title(each, context.provisos.get(each.change.name, ""))
     return _Entry(f"<p>{title}</p>", lambda: _details(title, each, context))
 
 
-def _title(each: Review) -> str:
+def _title(each: Review, proviso: str = "") -> str:
     change = each.change
     why = changes.reason(each)
     lines = [
@@ -214,6 +229,8 @@ def _title(each: Review) -> str:
         lines.append(markup.as_html(each.rotation.says))
     if each.tools is not None:
         lines.append(markup.as_html(changes.tools(each.tools)))
+    if proviso:
+        lines.append(markup.as_html(proviso))
     return "<br>".join(lines)
 
 
@@ -261,9 +278,9 @@ def _spaced(words: Iterable[str]) -> str:
 def _certificates(name: str, each: Review, context: Context) -> Iterator[str]:
     bundle, note = exchanged(name, each, context)
     yield "<table>"
-    yield f'<tr><th colspan="4" align="left">{name}</th></tr>'
+    yield f'<tr><th colspan="3" align="left">{name}</th></tr>'
     if note:
-        yield f'<tr><td colspan="4">{note}</td></tr>'
+        yield f'<tr><td colspan="3">{note}</td></tr>'
     for what, certificates in (("removed", bundle.removed), ("added", bundle.added), ("kept", bundle.kept)):
         yield from (_certificate(what, certificate, context) for certificate in certificates)
     yield "</table>"
@@ -272,7 +289,7 @@ def _certificates(name: str, each: Review, context: Context) -> Iterator[str]:
 def _certificate(what: str, certificate: Certificate, context: Context) -> str:
     root = " (Root CA)" if certificate.root and certificate.ca else ""
     until = expiry(certificate.not_after, context.now)
-    cells = (what, f"{_code(certificate.subject)}{root}", until, f"sha256 {_code(certificate.sha256)}")
+    cells = (what, f"{_code(certificate.subject)}{root}<br>sha256 {_code(certificate.sha256)}", until)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 

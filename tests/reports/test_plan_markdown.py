@@ -122,11 +122,13 @@ it everywhere, then reissue the server certificates under it (step 2, outside of
 <tr><td><code>tags</code></td><td></td><td><code>+eu</code></td></tr>
 </table>
 <table>
-<tr><th colspan="4" align="left">ca_certificate</th></tr>
-<tr><td>added</td><td><code>CN=Two</code> (Root CA)</td><td>expires 2027-01-28 (in 100 days)</td>\
-<td>sha256 <code>2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b</code></td></tr>
-<tr><td>kept</td><td><code>CN=One</code> (Root CA)</td><td>expires 2027-01-28 (in 100 days)</td>\
-<td>sha256 <code>1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a</code></td></tr>
+<tr><th colspan="3" align="left">ca_certificate</th></tr>
+<tr><td>added</td><td><code>CN=Two</code> (Root CA)<br>\
+sha256 <code>2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b</code></td>\
+<td>expires 2027-01-28 (in 100 days)</td></tr>
+<tr><td>kept</td><td><code>CN=One</code> (Root CA)<br>\
+sha256 <code>1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a</code></td>\
+<td>expires 2027-01-28 (in 100 days)</td></tr>
 </table>
 </details>
 

@@ -284,6 +284,7 @@ def test_the_published_document() -> None:
         "resource_drift": [{"name": "a", "reason": "drift", "evidence": None, "paths": ["/url", "/tags"]}],
         "conflicts": [{"name": "c", "owner": "team-b", "paths": ["/url"]}],
         "orphans": [{"name": "e", "why": "not pruned"}],
+        "suspended": [],
         "policy": [
             {
                 "guard": "delete-percent",
