@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.generate import generate
+from benchmarks.measuring import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 RECONCILER = str(Path(sys.executable).parent / "reconciler")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -37,25 +38,31 @@ GUARDS = ("--max-update-percent", "100", "--max-delete-percent", "100")
 class Daemon:
     """A daemon in a process of its own, over a tree with a store beside it."""
 
-    def __init__(self, tree: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        program: Sequence[str] = (RECONCILER,),
+    ) -> None:
         self.tree = tree
         self.store = tree.parent / "bench.db"
         self.port = _free_port()
         self.log = tree.parent / "daemon.log"
         command = [
-            RECONCILER, "watch", str(tree), "--store", f"sqlite:///{self.store}",
+            *program, "watch", str(tree), "--store", f"sqlite:///{self.store}",
             "--listen", f"127.0.0.1:{self.port}", *GUARDS, *options,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environment or {})})
 
-    def wait_until(self, holds: Callable[[], bool], what: str, seconds: float = 120.0) -> float:
-        """Wait for a condition and return how long that took."""
+    def wait_until(self, holds: Callable[[], bool], what: str, seconds: float = 120.0, every: float = 0.001) -> float:
+        """Wait for a condition, looked at so often, and return how long that took."""
         begin = time.monotonic()
         while not holds():
             if time.monotonic() - begin > seconds or self.process.poll() is not None:
                 raise SystemExit(f"{what} did not come about:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.001)
+            time.sleep(every)
         return time.monotonic() - begin
 
     def ready(self) -> bool:
@@ -83,9 +90,13 @@ class Daemon:
 
 
 @contextmanager
-def running(tree: Path, *options: str) -> Iterator[Daemon]:
+def running(tree: Path, *options: str, program: Sequence[str] = (RECONCILER,)) -> Iterator[Daemon]:
     """Run a daemon that has brought its store in line."""
-    daemon = Daemon(tree, *options, environment={"RECONCILER_SIGNING_KEY_FILE": str(tree.parent / "signing.key")})
+    environment = {
+        "RECONCILER_SIGNING_KEY_FILE": str(tree.parent / "signing.key"),
+        "RECONCILER_CACHE_DIR": str(tree.parent / "cache"),
+    }
+    daemon = Daemon(tree, *options, environment=environment, program=program)
     try:
         daemon.wait_until(daemon.ready, "the first pass")
         yield daemon
@@ -99,7 +110,7 @@ def main() -> None:
     figures: dict[str, object] = {"gateways": arguments.gateways}
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "tree"
-        _prepare(tree, arguments.gateways)
+        prepare(tree, arguments.gateways)
         with running(tree, "--no-verify") as daemon:
             _show(figures, "latency", _latency(daemon, arguments.rounds))
             _show(figures, "idle", _idle(daemon, arguments.idle_seconds))
@@ -125,18 +136,16 @@ def _show(figures: dict[str, object], job: str, found: dict[str, float]) -> None
     print(f"{job:12}", ", ".join(f"{name} {value:g}" for name, value in found.items()), flush=True)
 
 
-def _prepare(tree: Path, gateways: int) -> None:
+def prepare(tree: Path, gateways: int) -> None:
+    """Write a tree, commit it, and make the key that `running` gives to its daemon."""
     generate(tree, gateways)
-    config = tree / "reconciler.yaml"
-    config.write_text(config.read_text())
-    subprocess.run(
-        [RECONCILER, "keys", "generate", str(tree.parent / "signing.key"), "-q"], check=True, stdout=subprocess.DEVNULL
-    )
+    make_key(tree.parent)
     _git(tree, "init", "--quiet", "--initial-branch=main")
     _commit(tree)
 
 
-def _make_key(directory: Path) -> None:
+def make_key(directory: Path) -> None:
+    """Make the signing key that `running` gives to a daemon whose tree lies in this directory."""
     command = [RECONCILER, "keys", "generate", str(directory / "signing.key"), "-q"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
@@ -151,19 +160,29 @@ def _commit(tree: Path) -> None:
 
 
 def _latency(daemon: Daemon, rounds: int) -> dict[str, float]:
-    """Save one file by atomic replacement, as editors do, and wait for its row."""
+    taken = sorted(each.wall * 1000 for each in saves(daemon, rounds))
+    return {"median ms": round(statistics.median(taken), 1), "p95 ms": round(taken[int(len(taken) * 0.95)], 1)}
+
+
+def saves(daemon: Daemon, rounds: int) -> list[Sample]:
+    """Save one file after another by atomic replacement, as editors do, and wait for its row each time.
+
+    Processor time is the daemon's own, and is known only for all of them together: each has its share of it.
+    """
     files = sorted(daemon.tree.glob("0*/gateway-*.yaml"))
+    before = daemon.cpu_seconds()
     taken = []
     with closing(sqlite3.connect(daemon.store, isolation_level=None)) as database:
         for number in range(rounds):
             file = files[(number * 7919) % len(files)]
-            _describe(file, f"round {number}")
+            text = f"round {number} of {daemon.process.pid}"
+            _describe(file, text)
             begin = time.monotonic()
-            daemon.wait_until(lambda: _held(database, file.stem) == f"round {number}", "the row")  # noqa: B023 - at once
-            taken.append((time.monotonic() - begin) * 1000)
+            daemon.wait_until(lambda: _held(database, file.stem) == text, "the row")  # noqa: B023 - at once
+            taken.append(time.monotonic() - begin)
             time.sleep(0.2)
-    taken.sort()
-    return {"median ms": round(statistics.median(taken), 1), "p95 ms": round(taken[int(len(taken) * 0.95)], 1)}
+    share = (daemon.cpu_seconds() - before) / rounds
+    return [Sample(each, share, round(daemon.megabytes())) for each in taken]
 
 
 def _describe(file: Path, description: str) -> None:
@@ -204,12 +223,12 @@ def _checkout(daemon: Daemon) -> dict[str, float]:
         def others() -> int:
             return int(database.execute(query).fetchone()[0])
 
-        daemon.wait_until(lambda: others() == count, "the second tree")
+        daemon.wait_until(lambda: others() == count, "the second tree", every=0.05)
         time.sleep(5)
         begin = time.monotonic()
         _git(tree, "checkout", "--quiet", "HEAD~1")
         end = time.monotonic()
-        daemon.wait_until(lambda: others() == 0, "the first tree again")
+        daemon.wait_until(lambda: others() == 0, "the first tree again", every=0.05)
         return {"files": count, "git s": round(end - begin, 2), "after git s": round(time.monotonic() - end, 2)}
 
 
@@ -248,9 +267,7 @@ def _seen_after(directory: Path, upstreams: int, share: int, good: int, hole: in
             f"  name: gateway-{number:05d}\nspec:\n  url: http://127.0.0.1:{port}/{number}\n"
             "  transport: streamable-http\n"
         )
-    subprocess.run(
-        [RECONCILER, "keys", "generate", str(directory / "signing.key"), "-q"], check=True, stdout=subprocess.DEVNULL
-    )
+    make_key(directory)
     with running(tree) as daemon, closing(sqlite3.connect(daemon.store, isolation_level=None)) as database:
         query = "SELECT count(*) FROM reconciler_observations WHERE gateway < ?"
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from reconciler.core.observation import ProbeTarget
 from reconciler.demo.pki import Authority, Lifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 UPSTREAMS = 1000
 AUTHORITIES = 20
@@ -158,7 +159,7 @@ def _floor(ports: Sequence[int], bundles: Sequence[str]) -> None:
         list(pool.map(ask, range(len(ports))))
 
 
-def _verification(ports: Sequence[int], bundles: Sequence[str]) -> None:
+def _verification(ports: Sequence[int], bundles: Sequence[str], concurrency: int = CONCURRENCY) -> None:
     """Verify each server as `reconciler verify` does."""
     from reconciler.probes import probe_all
 
@@ -172,7 +173,7 @@ def _verification(ports: Sequence[int], bundles: Sequence[str]) -> None:
         )
         for number, port in enumerate(ports)
     ]
-    failed = [each for each in probe_all(targets, now(), CONCURRENCY) if not each.ok]
+    failed = [each for each in probe_all(targets, now(), concurrency) if not each.ok]
     if failed:
         raise SystemExit(f"{len(failed)} upstreams failed, the first with {failed[0]}")
 
@@ -194,22 +195,28 @@ def _round(kind: str, directory: Path, ports: Sequence[int]) -> None:
 # The measurement -----------------------------------------------------------------------------------------------------
 
 
-def measure(rounds: int, count: int = UPSTREAMS) -> dict[str, list[Round]]:
-    """Return the rounds of both kinds, taken in turns."""
-    found: dict[str, list[Round]] = {kind: [] for kind in _KINDS}
+@contextmanager
+def serving(count: int) -> Iterator[tuple[str, str]]:
+    """Run the servers; yield the directory of their certificates, and their ports as JSON."""
     with tempfile.TemporaryDirectory() as name:
         _write_pki(Path(name))
         serving = [sys.executable, "-m", __spec__.name, "serve", name, str(count)]
         with subprocess.Popen(serving, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:
             if servers.stdout is None or servers.stdin is None:
                 raise SystemExit("the servers of the benchmark did not start")
-            ports = servers.stdout.readline()
-            for _ in range(rounds):
-                for kind, done in found.items():
-                    command = [sys.executable, "-m", __spec__.name, kind, name]
-                    ran = subprocess.run(command, input=ports, check=True, capture_output=True, text=True)
-                    done.append(Round(*json.loads(ran.stdout)))
+            yield name, servers.stdout.readline()
             servers.stdin.close()
+
+
+def measure(rounds: int, count: int = UPSTREAMS) -> dict[str, list[Round]]:
+    """Return the rounds of both kinds, taken in turns."""
+    found: dict[str, list[Round]] = {kind: [] for kind in _KINDS}
+    with serving(count) as (directory, ports):
+        for _ in range(rounds):
+            for kind, done in found.items():
+                command = [sys.executable, "-m", __spec__.name, kind, directory]
+                ran = subprocess.run(command, input=ports, check=True, capture_output=True, text=True)
+                done.append(Round(*json.loads(ran.stdout)))
     return found
 
 
