@@ -89,10 +89,11 @@ class ContextForge:
         return httpx.Client(base_url=self.url, headers=headers, timeout=_CALL_SECONDS, trust_env=False)
 
     def empty(self) -> None:
-        """Delete every gateway, whoever made it."""
+        """Delete every gateway, whoever made it, and every tool: of a row that went by SQL, those stay behind."""
         with self.client() as client:
-            for row in client.get("/v1/gateways?limit=0&include_inactive=true").raise_for_status().json():
-                client.delete(f"/v1/gateways/{row['id']}")
+            for kind in ("gateways", "tools"):
+                for row in client.get(f"/v1/{kind}?limit=0&include_inactive=true").raise_for_status().json():
+                    client.delete(f"/v1/{kind}/{row['id']}")
 
     def token_for(self, *permissions: str, team: str = "") -> str:
         """A new token that may do only this: `token_for("gateways.read")`; with the id of a `team`, a token of that."""
