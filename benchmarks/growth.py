@@ -101,17 +101,17 @@ def _line(axes: Axes, line: Sequence[Measure]) -> Iterator[str]:
 
 
 def _labels(axes: Axes, lines: Sequence[Sequence[Measure]]) -> Iterator[str]:
-    """Name each line at its end: a short one above it, the others beside it, one below the other where they meet."""
-    last = -math.inf
+    """Name each line at its end: short ones above it, the others beside it, and none over another."""
     longest = max(line[-1].size for line in lines)
-    for line in sorted(lines, key=lambda line: axes.y(line[-1].wall)):
-        end = line[-1]
-        x, y = axes.x(end.size), axes.y(end.wall)
-        if end.size < longest:
-            yield _label(end, x, y - 10, "end")
-            continue
-        last = max(y + 4, last + _LABEL_GAP)
-        yield _label(end, x + 8, last, "start")
+    ends = sorted((line[-1] for line in lines), key=lambda end: axes.y(end.wall))
+    last = -math.inf
+    for end in (each for each in ends if each.size == longest):
+        last = max(axes.y(end.wall) + 4, last + _LABEL_GAP)
+        yield _label(end, axes.x(end.size) + 8, last, "start")
+    last = math.inf
+    for end in (each for each in reversed(ends) if each.size < longest):
+        last = min(axes.y(end.wall) - 10, last - _LABEL_GAP)
+        yield _label(end, axes.x(end.size), last, "end")
 
 
 def _label(end: Measure, x: float, y: float, anchor: str) -> str:
