@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from reconciler.core.model import Action, Change, Gateway, LiveGateway, Outcome,
 from reconciler.core.records import Head, payload_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from reconciler.ledger import Ledger
@@ -52,8 +53,9 @@ def passed(ledger: Ledger, apply: int, *changes: Change, status: str = "applied"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return open_books(tmp_path / "x.db", "", create=True).ledger
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(open_books(tmp_path / "x.db", "", create=True)) as books:
+        yield books.ledger
 
 
 def test_what_was_written_again_is_superseded_and_what_was_written_last_is_not(ledger: Ledger) -> None:
@@ -93,15 +95,17 @@ def test_of_an_apply_that_was_interrupted_both_rows_may_be_there(ledger: Ledger)
 
 
 def test_stores_that_share_a_file_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
-    one, other = (
-        open_books(tmp_path / "x.db", store, create=True).ledger for store in ("https://one", "https://other")
-    )
-    passed(one, 1, wrote("a", "one"))
-    passed(other, 2, wrote("a", "two"))
-    assert not one.is_superseded("a", digest("a", "one"))
-    assert one.head() == other.head()
-    assert one.broken_at() == 0
-    assert not open_books(tmp_path / "x.db", "https://third", create=False).ledger.has_entries()
+    with ExitStack() as undo:
+        one, other, third = (
+            undo.enter_context(closing(open_books(tmp_path / "x.db", f"https://{name}", create=True))).ledger
+            for name in ("one", "other", "third")
+        )
+        passed(one, 1, wrote("a", "one"))
+        passed(other, 2, wrote("a", "two"))
+        assert not one.is_superseded("a", digest("a", "one"))
+        assert one.head() == other.head()
+        assert one.broken_at() == 0
+        assert not third.has_entries()
 
 
 def test_an_entry_says_what_was_signed_by_which_key(ledger: Ledger) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,14 +117,16 @@ def test_a_ledger_that_is_lost_makes_every_unknown_row_old(tmp_path: Path) -> No
 
     @contextmanager
     def opened() -> Iterator[Ledger | None]:
-        yield open_books(tmp_path / "x.db", "", create=False).ledger
+        with closing(open_books(tmp_path / "x.db", "", create=False)) as books:
+            yield books.ledger
 
     with remembered(kept, opened) as (_, precedents):
         assert precedents.is_superseded("a", "anything")
 
     @contextmanager
     def elsewhere() -> Iterator[Ledger | None]:
-        yield open_books(tmp_path / "x.db", "https://platform.example", create=False).ledger
+        with closing(open_books(tmp_path / "x.db", "https://platform.example", create=False)) as books:
+            yield books.ledger
 
     with remembered(kept, elsewhere) as (_, precedents):
         assert not precedents.is_superseded("a", "anything"), "a ledger outside of the store may be on another machine"
@@ -135,7 +137,8 @@ def test_a_ledger_that_cannot_be_read_is_an_error_once_it_is_asked(tmp_path: Pat
 
     @contextmanager
     def opened() -> Iterator[Ledger | None]:
-        yield open_books(tmp_path / "x.db", "", create=False).ledger
+        with closing(open_books(tmp_path / "x.db", "", create=False)) as books:
+            yield books.ledger
 
     with remembered(None, opened) as (_, precedents), pytest.raises(StoreError):
         precedents.has_entries()
