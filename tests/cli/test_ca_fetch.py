@@ -14,11 +14,9 @@ from raw_servers import VALID, forwarding, server_context
 
 from reconciler.core.chains import fingerprint
 from reconciler.demo.pki import Authority, Identity, self_signed
-from reconciler.probes.tls import platform_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from raw_servers import RawServer
     from terminal import Terminal
@@ -37,17 +35,6 @@ def listen(connection: socket.socket) -> None:
 def present(serve: Serve) -> Callable[[Identity], str]:
     """Start a server that presents an identity, and return its host and port."""
     return lambda identity: f"localhost:{serve(listen, server_context(identity)).port}"
-
-
-@pytest.fixture
-def public_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
-    """Return a CA that this machine's OpenSSL takes for a public one."""
-    authority = Authority.root("Public Root CA", VALID)
-    (tmp_path / "public.pem").write_text(authority.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
-    platform_context.cache_clear()
-    yield authority
-    platform_context.cache_clear()
 
 
 def full_chain(root: Authority, issuing: Authority) -> Identity:
