@@ -324,7 +324,7 @@ class Engine:
         except StoreError as error:
             if first:
                 raise
-            return Outcome(change.name, change.action, "failed", f"{error}: {error.fix}" if error.fix else str(error))
+            return Outcome(change.name, change.action, "failed", error.in_one_line())
         return outcome
 
     def _look(

@@ -28,6 +28,10 @@ class ReconcilerError(Exception):
         super().__init__(message)
         self.fix = fix
 
+    def in_one_line(self) -> str:
+        """Return what is wrong, and what to do about it."""
+        return f"{self}: {self.fix}" if self.fix else str(self)
+
 
 class InputError(ReconcilerError):
     """What the user gave is wrong."""

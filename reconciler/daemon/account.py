@@ -72,7 +72,7 @@ class Account:
 
     def failed(self, error: ReconcilerError) -> None:
         """Say what is wrong."""
-        said = f"{error}: {error.fix}" if error.fix else str(error)
+        said = error.in_one_line()
         if isinstance(error, ProblemsError):  # of what the platform keeps; those of the tree stopped it before
             said = _shown([problem for problem in error.problems if problem.severity is Severity.ERROR])
         reason = "StoreUnusable" if isinstance(error, StoreError) else "PassFailed"

@@ -62,8 +62,7 @@ class CaFollower:
 
     def broke_off(self, error: ReconcilerError) -> None:
         """Say that changes are not heard of."""
-        said = f"{error}: {error.fix}" if error.fix else str(error)
-        message = f"a change of a CA under `tls.caFrom` is only seen when drift is looked for: {said}"
+        message = f"a change of a CA under `tls.caFrom` is only seen when drift is looked for: {error.in_one_line()}"
         self._around.notices.problem(self._subject, "CaWatch", "CaWatchBroken", message)
 
     def _follow(self, wanted: frozenset[CaReference]) -> None:

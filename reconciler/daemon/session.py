@@ -306,13 +306,13 @@ class Session:
         if isinstance(error, DistrustedError):
             self._around.board.count("reconciler_pulls_total", result="distrusted")
             self._around.board.note_tree(distrusted=str(error))
-            self._around.notices.problem(Subject(), "Commit", "CommitNotTrusted", f"{error}: {error.fix}")
+            self._around.notices.problem(Subject(), "Commit", "CommitNotTrusted", error.in_one_line())
         else:
             self._around.board.count("reconciler_pulls_total", result="failed")
-            self._around.notices.problem(Subject(), "Pull", "PullFailed", f"{error}: {error.fix}")
+            self._around.notices.problem(Subject(), "Pull", "PullFailed", error.in_one_line())
 
     def _unreadable(self, error: InputError) -> None:
-        said = f"{error}: {error.fix}" if error.fix else str(error)
+        said = error.in_one_line()
         self._around.board.note_tree(trouble=said)
         self._around.notices.problem(Subject(), "Source", "TreeUnreadable", said)
 

@@ -139,7 +139,6 @@ class LiveTree:
             before.files.keys() != self._snapshot.files.keys()
             or before.pem_files != self._snapshot.pem_files
             or before.lock_files != self._snapshot.lock_files
-            or before.lock_files != self._snapshot.lock_files
             or bool(before.problems or self._snapshot.problems)
         )
         for gone in self._parsed.keys() - self._snapshot.files.keys():

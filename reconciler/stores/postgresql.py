@@ -113,7 +113,7 @@ class PostgresqlStore:
             except UnsendableError as error:
                 if not at_hand:
                     raise
-                return failures(changes, at_hand[0].name, f"{error}: {error.fix}" if error.fix else str(error))
+                return failures(changes, at_hand[0].name, error.in_one_line())
         raise StoreBusyError("other writers came first, time and again", fix="try again")
 
     def _attempt(self, changes: Sequence[Change], audit: Audit, at_hand: list[Change]) -> list[str]:

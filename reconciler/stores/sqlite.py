@@ -111,7 +111,7 @@ class SqliteStore:
         except StoreError as error:
             if not at_hand:
                 raise
-            return failures(changes, at_hand[0].name, f"{error}: {error.fix}" if error.fix else str(error))
+            return failures(changes, at_hand[0].name, error.in_one_line())
         return outcomes(changes, reasons)
 
     def canonical(self, gateway: Gateway) -> Gateway:

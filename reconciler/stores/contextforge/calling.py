@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.core.hostile import printable
 from reconciler.core.model import ToolCall
-from reconciler.stores.contextforge.failures import CallError, said
+from reconciler.stores.contextforge.failures import CallError
 from reconciler.stores.rows import text_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def call_tool(wire: Wire, identifier: str, gateway: str, tool: str) -> ToolCall:
         why_not_found = _OUT_OF_REACH.get(text_of(offered[0].get("visibility")).lower(), _TAKEN_AWAY)
         problem = _problem(wire.call_tool(text_of(offered[0].get("name"))), why_not_found)
     except CallError as error:
-        problem = said(error)
+        problem = error.in_one_line()
     return ToolCall(gateway, tool, "failed" if problem else "answered", problem)
 
 

@@ -16,7 +16,6 @@ from reconciler.stores.contextforge.address import LOGIN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.errors import ReconcilerError
 
 WIDEN: Final = "ALTER TABLE gateways ALTER COLUMN ca_certificate_sig TYPE varchar(128);"
 
@@ -101,11 +100,6 @@ def failure(status: int, answer: object, permission: str) -> CallError:
     words = "" if redirected else _words(answer)
     message = f"ContextForge answered {status}: {meaning.said}{f' ({words})' if words else ''}"
     return CallError(message, fix=meaning.fix.format(permission=permission), status=status, ends=meaning.ends)
-
-
-def said(error: ReconcilerError) -> str:
-    """Return an error and its fix in one line."""
-    return f"{error}: {error.fix}" if error.fix else str(error)
 
 
 def column_may_be_narrow(error: CallError, signature: str) -> bool:

@@ -16,7 +16,7 @@ from reconciler.core.model import Action, LiveGateway, LiveState, Outcome, Stamp
 from reconciler.errors import InputError, StoreBusyError, StoreError
 from reconciler.stores.contextforge.address import address_of
 from reconciler.stores.contextforge.calling import call_tool
-from reconciler.stores.contextforge.failures import TOO_MANY, CallError, said
+from reconciler.stores.contextforge.failures import TOO_MANY, CallError
 from reconciler.stores.contextforge.rows import canonical, id_in, live_gateway
 from reconciler.stores.contextforge.wire import Wire
 from reconciler.stores.contextforge.writing import Writer
@@ -94,7 +94,7 @@ class ContextForgeStore:
         try:
             rows = self._known or self._look()
         except StoreError as error:
-            return ToolCall(gateway, tool, "failed", said(error))
+            return ToolCall(gateway, tool, "failed", error.in_one_line())
         row = _by_name(rows.values()).get(gateway)
         if row is None:
             return ToolCall(gateway, tool, "absent", "the platform has no such gateway")
@@ -128,7 +128,7 @@ class ContextForgeStore:
             made = self._writer.make(change)
         except CallError as error:
             self._ended = f"not tried, because of `{change.name}`: {error}"
-            return Outcome(change.name, change.action, "failed", said(error))
+            return Outcome(change.name, change.action, "failed", error.in_one_line())
         if made.outcome.status == "applied":
             if change.before is not None:
                 known.pop(id_in(change.before.token), None)

@@ -25,7 +25,6 @@ from reconciler.stores.contextforge.failures import (
     CallError,
     RefusedError,
     column_may_be_narrow,
-    said,
 )
 from reconciler.stores.contextforge.marks import sealed_of, tags_of
 from reconciler.stores.contextforge.rows import (
@@ -89,12 +88,12 @@ class Writer:
         try:
             return self._made(change)
         except (RefusedError, InputError) as error:
-            return Made(Outcome(change.name, change.action, "refused", said(error)))
+            return Made(Outcome(change.name, change.action, "refused", error.in_one_line()))
         except CallError as error:
             if error.ends:
                 raise
             status: Literal["refused", "failed"] = "refused" if error.status in (NOT_FOUND, CONFLICT) else "failed"
-            return Made(Outcome(change.name, change.action, status, said(error)))
+            return Made(Outcome(change.name, change.action, status, error.in_one_line()))
 
     def _made(self, change: Change) -> Made:
         if change.action is Action.DELETE or change.after is None:

@@ -207,7 +207,7 @@ class KuadrantFileStore:
             mark = rows.mark_of(change, gateway, entry, salt, self._access)
             canonical_json(marks.mark_document(mark)).encode()
         except InputError as error:
-            raise _ChangeError(change, f"{error}: {error.fix}" if error.fix else str(error)) from None
+            raise _ChangeError(change, error.in_one_line()) from None
         except ValueError:
             raise _ChangeError(change, "it holds text that is not Unicode") from None
         return entry, mark

@@ -96,10 +96,10 @@ class Writer:
         try:
             note = self._made(change, before)
         except RefusedError as error:
-            return Outcome(change.name, change.action, "refused", _said(error))
+            return Outcome(change.name, change.action, "refused", error.in_one_line())
         except CallError as error:
             refused = error.status in _REFUSALS
-            return Outcome(change.name, change.action, "refused" if refused else "failed", _said(error))
+            return Outcome(change.name, change.action, "refused" if refused else "failed", error.in_one_line())
         return Outcome(change.name, change.action, "applied", note)
 
     def _made(self, change: Change, before: Parts) -> str:
@@ -149,10 +149,10 @@ class Writer:
             if change.after is not None:
                 self._foresee(change, change.after, before)
         except RefusedError as error:
-            return _said(error)
+            return error.in_one_line()
         except CallError as error:
             if error.status in _REFUSALS:
-                return _said(error)
+                return error.in_one_line()
             if error.status != FORBIDDEN:  # who may only read may plan, and has nothing judged
                 raise
         return ""
@@ -361,7 +361,3 @@ def _glances(seconds: float) -> Iterator[None]:
     while time.monotonic() < deadline:
         time.sleep(_GLANCE_SECONDS)
         yield
-
-
-def _said(error: CallError | RefusedError) -> str:
-    return f"{error}: {error.fix}" if error.fix else str(error)
